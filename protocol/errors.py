@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Error codes of Make Real: one code, one sentence for the artist, one thing to do next.
+
+A code travels on the wire (`messages.Error`), stands in the extension's panel and in the command line's last
+line. `detail` carries what only this occurrence knows (a file, a field, a number); it never carries a traceback.
+
+    MakeRealError
+      .code    ErrorCode, closed and stable: never renamed, never reused
+      .detail  str, at most 4 KiB
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ErrorCode(StrEnum):
+    """Everything that can go wrong, named once. Since protocol 1.0."""
+
+    # The connection
+    UNSUPPORTED_VERSION = "unsupported_version"
+    MALFORMED_MESSAGE = "malformed_message"
+    UNSUPPORTED_MESSAGE = "unsupported_message"
+    LIMIT_EXCEEDED = "limit_exceeded"
+    DIGEST_MISMATCH = "digest_mismatch"
+    BACKEND_NOT_FOUND = "backend_not_found"
+    BACKEND_START_FAILED = "backend_start_failed"
+    BACKEND_LOST = "backend_lost"
+    # The job
+    INVALID_REQUEST = "invalid_request"
+    JOB_CONFLICT = "job_conflict"
+    JOB_UNKNOWN = "job_unknown"
+    CANCELLED = "cancelled"
+    WORKER_CRASHED = "worker_crashed"
+    OUT_OF_MEMORY = "out_of_memory"
+    DISK_FULL = "disk_full"
+    INTERNAL = "internal"
+    # What the job needs
+    MODEL_NOT_FOUND = "model_not_found"
+    MODEL_BROKEN = "model_broken"
+    INSTALLATION_BROKEN = "installation_broken"
+    PICTURE_UNREADABLE = "picture_unreadable"
+    # What the artist gave
+    NO_RENDER = "no_render"
+    NO_MASK_PASSES = "no_mask_passes"
+    EMPTY_MASK = "empty_mask"
+    UNSUPPORTED_VIEW = "unsupported_view"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What an error means to a person.
+
+    Args:
+        sentence: What happened, in one sentence, without jargon.
+        remedy: What to do next, in one sentence.
+    """
+
+    sentence: str
+    remedy: str
+
+
+EXPLANATIONS: dict[ErrorCode, Explanation] = {
+    ErrorCode.UNSUPPORTED_VERSION: Explanation(
+        "The extension and the backend speak different versions of the protocol.",
+        "Update the older of the two, then click Make Real again.",
+    ),
+    ErrorCode.MALFORMED_MESSAGE: Explanation(
+        "The backend received a message that it could not read.",
+        "Update the extension and the backend to the same release; if they are, report this with the detail.",
+    ),
+    ErrorCode.UNSUPPORTED_MESSAGE: Explanation(
+        "The backend does not know this kind of request.",
+        "Update the backend to the extension's release.",
+    ),
+    ErrorCode.LIMIT_EXCEEDED: Explanation(
+        "The picture is larger than the backend accepts.",
+        "Render at a smaller size, or send fewer passes.",
+    ),
+    ErrorCode.DIGEST_MISMATCH: Explanation(
+        "The picture was damaged on its way.",
+        "Click Make Real again; if it happens twice, check the machine's memory.",
+    ),
+    ErrorCode.BACKEND_NOT_FOUND: Explanation(
+        "No backend is installed where the extension looks for it.",
+        "Set the path of the make-real program in the extension's preferences.",
+    ),
+    ErrorCode.BACKEND_START_FAILED: Explanation(
+        "The backend was started but stopped before it was ready.",
+        "Run `make-real doctor` in a terminal; it says what is wrong and how to mend it.",
+    ),
+    ErrorCode.BACKEND_LOST: Explanation(
+        "The connection to the backend was lost.",
+        "Click Make Real again: the backend is restarted, and finished pictures are delivered.",
+    ),
+    ErrorCode.INVALID_REQUEST: Explanation(
+        "A setting of the translation is outside its range.",
+        "Correct the setting that the detail names.",
+    ),
+    ErrorCode.JOB_CONFLICT: Explanation(
+        "Another job with the same id but other content exists.",
+        "Click Make Real again; a new id is made.",
+    ),
+    ErrorCode.JOB_UNKNOWN: Explanation(
+        "The backend does not know this job.",
+        "Click Make Real again.",
+    ),
+    ErrorCode.CANCELLED: Explanation(
+        "The translation was cancelled.",
+        "Click Make Real to start again.",
+    ),
+    ErrorCode.WORKER_CRASHED: Explanation(
+        "The process that computes the picture stopped twice on this picture.",
+        "Restart the backend; if it happens again, run `make-real doctor` and report its output.",
+    ),
+    ErrorCode.OUT_OF_MEMORY: Explanation(
+        "The picture does not fit into the device's memory.",
+        "Close other programs that use the GPU, or render at a smaller size.",
+    ),
+    ErrorCode.DISK_FULL: Explanation(
+        "The result could not be written to the disk.",
+        "Free the space, or the permission, that the detail names, then click Make Real again.",
+    ),
+    ErrorCode.INTERNAL: Explanation(
+        "The backend made a mistake.",
+        "Report this with the detail; the backend's log has the rest.",
+    ),
+    ErrorCode.MODEL_NOT_FOUND: Explanation(
+        "The chosen model is not installed.",
+        "Choose another model, or add it with `make-real models add FOLDER`.",
+    ),
+    ErrorCode.MODEL_BROKEN: Explanation(
+        "The chosen model's folder is incomplete or unreadable.",
+        "Restore the file that the detail names, or choose another model.",
+    ),
+    ErrorCode.INSTALLATION_BROKEN: Explanation(
+        "The backend's installation is incomplete.",
+        "Run `make-real doctor` in a terminal; it says what is missing and how to mend it.",
+    ),
+    ErrorCode.PICTURE_UNREADABLE: Explanation(
+        "A picture could not be read.",
+        "Give a PNG, JPEG or OpenEXR file; the detail names the one that failed.",
+    ),
+    ErrorCode.NO_RENDER: Explanation(
+        "There is no finished render to translate.",
+        "Render the picture (F12), then click Make Real.",
+    ),
+    ErrorCode.NO_MASK_PASSES: Explanation(
+        "The render has no Cryptomatte passes, so the garment cannot be found in it.",
+        "Click Enable Passes, render again, then click Make Real.",
+    ),
+    ErrorCode.EMPTY_MASK: Explanation(
+        "The picked garment covers no pixel of the render.",
+        "Pick the objects, materials or collections that are visible in the render.",
+    ),
+    ErrorCode.UNSUPPORTED_VIEW: Explanation(
+        "The scene's colour management cannot be undone exactly.",
+        "Use the view transform, look and exposure that the detail suggests.",
+    ),
+}
+
+
+class MakeRealError(Exception):
+    """The one error that crosses a boundary: between processes, and between code and a person.
+
+    Args:
+        code: What happened.
+        detail: What only this occurrence knows: a file, a field, a number. No traceback.
+    """
+
+    def __init__(self, code: ErrorCode, detail: str = "") -> None:
+        self.code = code
+        self.detail = detail
+        super().__init__(self.message)
+
+    @property
+    def message(self) -> str:
+        """Sentence, detail and remedy as one text for a person."""
+        explanation = EXPLANATIONS[self.code]
+        detail = f" ({self.detail})" if self.detail else ""
+        return f"{explanation.sentence.removesuffix('.')}{detail}. {explanation.remedy}"
