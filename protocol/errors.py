@@ -2,11 +2,12 @@
 """Error codes of Make Real: one code, one sentence for the artist, one thing to do next.
 
 A code travels on the wire (`messages.Error`), stands in the extension's panel and in the command line's last
-line. `detail` carries what only this occurrence knows (a file, a field, a number); it never carries a traceback.
+line. `detail` carries what only this occurrence knows (a file, a field, a number), never a traceback.
 
     MakeRealError
       .code    ErrorCode, closed and stable: never renamed, never reused
-      .detail  str, at most 4 KiB
+      .detail  str, at most 4096 characters
+      .job_id  str, the job that it concerns, or empty
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ class ErrorCode(StrEnum):
     UNSUPPORTED_MESSAGE = "unsupported_message"
     LIMIT_EXCEEDED = "limit_exceeded"
     DIGEST_MISMATCH = "digest_mismatch"
+    CONNECTION_FILE_REFUSED = "connection_file_refused"
     BACKEND_NOT_FOUND = "backend_not_found"
     BACKEND_START_FAILED = "backend_start_failed"
     BACKEND_LOST = "backend_lost"
@@ -81,6 +83,10 @@ EXPLANATIONS: dict[ErrorCode, Explanation] = {
     ErrorCode.DIGEST_MISMATCH: Explanation(
         "The picture was damaged on its way.",
         "Click Make Real again; if it happens twice, check the machine's memory.",
+    ),
+    ErrorCode.CONNECTION_FILE_REFUSED: Explanation(
+        "The file that tells where the backend is cannot be trusted.",
+        "Delete the file that the detail names, then click Make Real again.",
     ),
     ErrorCode.BACKEND_NOT_FOUND: Explanation(
         "No backend is installed where the extension looks for it.",
@@ -166,12 +172,14 @@ class MakeRealError(Exception):
 
     Args:
         code: What happened.
-        detail: What only this occurrence knows: a file, a field, a number. No traceback.
+        detail: What only this occurrence knows: a file, a field, a number. Cut at 4096 characters.
+        job_id: The job that it concerns, or empty.
     """
 
-    def __init__(self, code: ErrorCode, detail: str = "") -> None:
+    def __init__(self, code: ErrorCode, detail: str = "", job_id: str = "") -> None:
         self.code = code
-        self.detail = detail
+        self.detail = detail[:4096]
+        self.job_id = job_id
         super().__init__(self.message)
 
     @property

@@ -6,7 +6,7 @@
                                   <-      Welcome | Refused
       Submit (no pixels)          ->
                                   <-      Credit (send them now) | Status (already known) | Error
-      Planes + buffers            ->
+      Planes + one buffer, ...    ->
                                   <-      Status(queued), Status(running), Progress ..., Result + buffers
       Acknowledge                 ->
                                   <-      Status(delivered)
@@ -23,9 +23,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from .errors import ErrorCode
-from .planes import PlaneSpec
+from .errors import ErrorCode, MakeRealError
+from .limits import Limits
+from .planes import PlaneName, PlaneSpec
 from .request import TranslationRequest
+from .schema import Count, Fraction, JobId, Label, MaybeJobId, Name, Version
 
 PROTOCOL_VERSION = 1
 
@@ -56,25 +58,13 @@ class Stage(StrEnum):
     WRITING = "writing"
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What the supervisor accepts; told in `Welcome`, checked before sending and after receiving. Since 1.0.
+class WorkerState(StrEnum):
+    """What the process that computes pictures is doing. Since 1.0."""
 
-    Args:
-        max_side: Pixels along the longer side.
-        max_pixels: Pixels of the picture.
-        max_planes: Planes of one job.
-        max_job_bytes: Bytes of all planes of one job.
-        max_header_bytes: Bytes of a message header.
-        max_jobs: Unfinished jobs of one client.
-    """
-
-    max_side: int = 16384
-    max_pixels: int = 64 * 1024 * 1024
-    max_planes: int = 16
-    max_job_bytes: int = 1024 * 1024 * 1024
-    max_header_bytes: int = 64 * 1024
-    max_jobs: int = 10_000
+    STARTING = "starting"
+    IDLE = "idle"
+    BUSY = "busy"
+    STOPPED = "stopped"
 
 
 @dataclass(frozen=True)
@@ -86,8 +76,8 @@ class Hello:
         client: Name and version of the program, for the log.
     """
 
-    versions: tuple[int, int]
-    client: str
+    versions: tuple[Version, Version]
+    client: Name
 
 
 @dataclass(frozen=True)
@@ -98,16 +88,16 @@ class Welcome:
         version: The protocol version that both will speak.
         epoch: Changes with every start of the supervisor; a change tells the client to query its jobs.
         server: Name and version of the backend.
-        device: Device in words, for example `cpu` or `cuda:0 NVIDIA H100`; empty while the worker still starts.
+        device: Device in words, for example `cpu` or `cuda:0 NVIDIA H100`; empty while the worker starts.
         models: Names that a request may give.
         limits: What the supervisor accepts.
     """
 
-    version: int
-    epoch: str
-    server: str
-    device: str
-    models: tuple[str, ...]
+    version: Version
+    epoch: Name
+    server: Name
+    device: Label
+    models: tuple[Name, ...]
     limits: Limits
 
 
@@ -121,12 +111,12 @@ class Refused:
     """
 
     code: ErrorCode
-    versions: tuple[int, int]
+    versions: tuple[Version, Version]
 
 
 @dataclass(frozen=True)
 class Submit:
-    """Announce a job. Repeatable: same id and content gives the current state, other content a conflict. Since 1.0.
+    """Announce a job. Repeatable: same id and content gives the state, other content a conflict. Since 1.0.
 
     Args:
         job_id: Client-made UUID, 32 hexadecimal digits.
@@ -135,29 +125,40 @@ class Submit:
         label: What the artist calls it (scene, frame), for logs and file metadata; at most 255 characters.
     """
 
-    job_id: str
+    job_id: JobId
     request: TranslationRequest
     planes: tuple[PlaneSpec, ...]
-    label: str = ""
+    label: Label = ""
 
 
 @dataclass(frozen=True)
 class Credit:
     """The supervisor has room: send the job's planes now. Since 1.0."""
 
-    job_id: str
+    job_id: JobId
 
 
 @dataclass(frozen=True)
 class Planes:
-    """The job's pixels; the buffers follow as message parts in the order of `Submit.planes`. Since 1.0."""
+    """A chunk of a job's pixels; its bytes follow as the one message part. Since 1.0.
 
-    job_id: str
+    The planes come in the order of `Submit.planes`, each from its first byte up; the first plane's chunk at
+    offset 0 begins anew. Chunks keep the link free for `Cancel` and `Ping`, and a sender's calls short.
+
+    Args:
+        job_id: The job.
+        plane: The plane that the bytes belong to.
+        offset: Bytes of the plane that came before.
+    """
+
+    job_id: JobId
+    plane: PlaneName
+    offset: Count
 
 
 @dataclass(frozen=True)
 class Status:
-    """State of a job: answer to `Query`, `Cancel` and a repeated `Submit`, and a hint at every change. Since 1.0.
+    """State of a job: answer to `Query`, `Cancel` and a repeated `Submit`, a hint at a change. Since 1.0.
 
     Args:
         state: Where the job is.
@@ -166,9 +167,9 @@ class Status:
         detail: Detail of the error.
     """
 
-    job_id: str
+    job_id: JobId
     state: JobState
-    position: int = 0
+    position: Count = 0
     error: ErrorCode | None = None
     detail: str = ""
 
@@ -184,11 +185,11 @@ class Progress:
         fraction: Of the whole job, 0..1; below 1 until the result is on disk.
     """
 
-    job_id: str
+    job_id: JobId
     stage: Stage
-    step: int
-    steps: int
-    fraction: float
+    step: Count
+    steps: Count
+    fraction: Fraction
 
 
 @dataclass(frozen=True)
@@ -197,13 +198,14 @@ class Result:
 
     Args:
         planes: The result's planes; `image` has the shape and dtype of the one sent.
-        recipe: Request, model digest, device, versions, plane digests: what reproduces the picture. Plain maps,
-            lists, strings and numbers.
-        report: Figures about the result (`ssim_garment`, `delta_e_garment`, `alignment_px`, `peak_memory_bytes`).
+        recipe: Request, model digest, device, versions, plane digests: what reproduces the picture. Plain
+            maps, lists, strings and numbers.
+        report: Figures about the result: `ssim_garment`, `delta_e_garment`, `alignment_px`,
+            `peak_memory_bytes`.
         seconds: Seconds by stage, the keys being `Stage` values.
     """
 
-    job_id: str
+    job_id: JobId
     planes: tuple[PlaneSpec, ...]
     recipe: dict[str, Any]
     report: dict[str, float]
@@ -214,21 +216,21 @@ class Result:
 class Acknowledge:
     """The client has the result; the supervisor may forget it. Since 1.0."""
 
-    job_id: str
+    job_id: JobId
 
 
 @dataclass(frozen=True)
 class Cancel:
     """Stop a job, wherever it is; answered by its `Status`. Since 1.0."""
 
-    job_id: str
+    job_id: JobId
 
 
 @dataclass(frozen=True)
 class Query:
     """Ask for the truth about a job: answered by `Status`, or by `Result` when it is done. Since 1.0."""
 
-    job_id: str
+    job_id: JobId
 
 
 @dataclass(frozen=True)
@@ -242,13 +244,13 @@ class Pong:
 
     Args:
         epoch: As in `Welcome`.
-        worker: `starting`, `idle`, `busy` or `stopped`.
+        worker: What the process that computes pictures is doing.
         device: As in `Welcome`.
     """
 
-    epoch: str
-    worker: str
-    device: str
+    epoch: Name
+    worker: WorkerState
+    device: Label
 
 
 @dataclass(frozen=True)
@@ -263,7 +265,12 @@ class Error:
 
     code: ErrorCode
     detail: str = ""
-    job_id: str = ""
+    job_id: MaybeJobId = ""
+
+    @classmethod
+    def of(cls, error: MakeRealError) -> Error:
+        """The message that tells the peer about an error."""
+        return cls(error.code, error.detail, error.job_id)
 
 
 Message = (

@@ -34,7 +34,8 @@ class TranslationRequest:
         guidance_scale: Weight w of eps = w * eps(empty) + (1 - w) * eps(negative), 0..30; 1 is unguided.
             Paper, section 3.2. Since 1.0.
         texture_lock: Amount of texture-preserving attention control inside the garment, 0..1. Since 1.0.
-        texture_steps: Part of the denoising steps under attention control (the paper's gamma), 0..1. Since 1.0.
+        texture_steps: Part of the denoising steps under attention control (the paper's gamma), 0..1.
+            Since 1.0.
         detail: Amount of the autoencoder's residual taken back from the render inside the garment, 0..1.
             Since 1.0.
 
@@ -58,10 +59,14 @@ class TranslationRequest:
             value = getattr(self, name)
             # The negated comparison also refuses NaN.
             if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
-                raise MakeRealError(ErrorCode.INVALID_REQUEST, f"{name} must be from {low} to {high}, not {value!r}")
+                raise MakeRealError(
+                    ErrorCode.INVALID_REQUEST, f"{name} must be from {low} to {high}, not {value!r}"
+                )
         if not isinstance(self.steps, int):
-            raise MakeRealError(ErrorCode.INVALID_REQUEST, f"steps must be a whole number, not {self.steps!r}")
+            raise MakeRealError(
+                ErrorCode.INVALID_REQUEST, f"steps must be a whole number, not {self.steps!r}"
+            )
 
     def to_map(self) -> dict[str, Any]:
-        """Plain dictionary for a header, a journal row or a recipe; `TranslationRequest(**map)` is its inverse."""
+        """Plain dictionary for a journal row or a recipe; `TranslationRequest(**map)` is its inverse."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
