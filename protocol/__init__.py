@@ -1,1 +1,91 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""The wire between the Make Real extension and its backend; `README.md` beside this file specifies it."""
+
+from .client import Client, ClientState
+from .connection import (
+    Connection,
+    default_connection_path,
+    is_alive,
+    read_connection,
+    remove_connection,
+    write_connection,
+)
+from .curve import Gate, Listener, dial, listen, receive
+from .errors import EXPLANATIONS, ErrorCode, Explanation, MakeRealError
+from .events import Event, Finished, Lost
+from .limits import Limits, check_planes
+from .messages import (
+    PROTOCOL_VERSION,
+    Acknowledge,
+    Cancel,
+    Credit,
+    Error,
+    Hello,
+    JobState,
+    Message,
+    Ping,
+    Planes,
+    Pong,
+    Progress,
+    Query,
+    Refused,
+    Result,
+    Stage,
+    Status,
+    Submit,
+    Welcome,
+    WorkerState,
+)
+from .planes import DType, PlaneIntake, PlaneName, PlaneSpec
+from .request import RANGES, TranslationRequest
+
+__all__ = [
+    "EXPLANATIONS",
+    "PROTOCOL_VERSION",
+    "RANGES",
+    "Acknowledge",
+    "Cancel",
+    "Client",
+    "ClientState",
+    "Connection",
+    "Credit",
+    "DType",
+    "Error",
+    "ErrorCode",
+    "Event",
+    "Explanation",
+    "Finished",
+    "Gate",
+    "Hello",
+    "JobState",
+    "Limits",
+    "Listener",
+    "Lost",
+    "MakeRealError",
+    "Message",
+    "Ping",
+    "PlaneIntake",
+    "PlaneName",
+    "PlaneSpec",
+    "Planes",
+    "Pong",
+    "Progress",
+    "Query",
+    "Refused",
+    "Result",
+    "Stage",
+    "Status",
+    "Submit",
+    "TranslationRequest",
+    "Welcome",
+    "WorkerState",
+    "check_planes",
+    "default_connection_path",
+    "dial",
+    "is_alive",
+    "listen",
+    "read_connection",
+    "receive",
+    "remove_connection",
+    "write_connection",
+]

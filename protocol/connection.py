@@ -93,8 +93,8 @@ def read_connection(path: Path | None = None) -> Connection | None:
         path: `default_connection_path()` if not given.
 
     Raises:
-        MakeRealError: CONNECTION_FILE_REFUSED if the file belongs to, or can be read by, somebody else, or does
-            not hold a connection.
+        MakeRealError: CONNECTION_FILE_REFUSED if the file belongs to, or can be read by, somebody else, or
+            does not hold a connection.
     """
     path = path or default_connection_path()
     try:

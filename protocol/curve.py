@@ -2,8 +2,8 @@
 """Sockets that nobody reads along and nobody else may use: loopback TCP, CURVE, ZAP.
 
 CURVE encrypts and proves the server to the client; only the ZAP answer (RFC 27) keeps out a client that
-merely knows the server's public key. libzmq asks for it over an in-process socket, which the owner of the listening
-socket polls in the same loop; there is no thread.
+merely knows the server's public key. libzmq asks for it over an in-process socket, which the owner of the
+listening socket polls in the same loop; there is no thread.
 """
 
 from __future__ import annotations

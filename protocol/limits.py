@@ -64,13 +64,13 @@ def check_planes(specs: Sequence[PlaneSpec], limits: Limits) -> None:
 
 
 def check_layout(spec: PlaneSpec) -> None:
-    """Check that a plane has the axes that its name asks for and as many bytes as its shape.
+    """Check that a plane has the axes that its name asks for, none empty, and as many bytes as its shape.
 
     Raises:
         MakeRealError: INVALID_REQUEST for the axes, MALFORMED_MESSAGE for the bytes.
     """
     axes_fit = spec.shape[2:] in ((3,), (4,)) if spec.name is PlaneName.IMAGE else len(spec.shape) == 2
-    if not axes_fit:
+    if not axes_fit or 0 in spec.shape:
         wanted = "(height, width, 3 or 4)" if spec.name is PlaneName.IMAGE else "(height, width)"
         raise MakeRealError(
             ErrorCode.INVALID_REQUEST, f"plane {spec.name} must be {wanted}, not {spec.shape}"

@@ -21,15 +21,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 from .errors import ErrorCode, MakeRealError
 from .limits import Limits
 from .planes import PlaneName, PlaneSpec
 from .request import TranslationRequest
-from .schema import Count, Fraction, JobId, Label, MaybeJobId, Name, Version
+from .schema import Count, Fraction, JobId, Label, Length, MaybeJobId, Name, Version
 
 PROTOCOL_VERSION = 1
+
+PlaneSpecs = Annotated[tuple[PlaneSpec, ...], Length(1, 16)]
 
 
 class JobState(StrEnum):
@@ -127,7 +129,7 @@ class Submit:
 
     job_id: JobId
     request: TranslationRequest
-    planes: tuple[PlaneSpec, ...]
+    planes: PlaneSpecs
     label: Label = ""
 
 
@@ -206,7 +208,7 @@ class Result:
     """
 
     job_id: JobId
-    planes: tuple[PlaneSpec, ...]
+    planes: PlaneSpecs
     recipe: dict[str, Any]
     report: dict[str, float]
     seconds: dict[str, float]

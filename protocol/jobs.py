@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The client's unfinished jobs: what to send for them next, and what the supervisor's answers mean.
+
+hashing -> ready -> submitted -> sending -> waiting -> (result) verified
+             ^          |           |          |
+             |          +-----------+----------+---- new link ----> asked
+             +---- the supervisor does not know it, or lacks its planes ----+
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from .errors import ErrorCode, MakeRealError
+from .events import Event, Finished
+from .limits import Limits, check_planes
+from .messages import Cancel, Credit, Error, JobState, Message, Progress, Query, Result, Status
+from .transfer import Download, Phase, Upload
+
+Send = Callable[[Message, memoryview | None], bool]
+"""Hands a message and its buffer on; False if that is not possible now."""
+
+
+class Jobs:
+    """Unfinished jobs and requests of one client.
+
+    Args:
+        emit: Takes each event for the client's owner.
+    """
+
+    def __init__(self, emit: Callable[[Event], None]) -> None:
+        self.limits = Limits()
+        """What the supervisor accepts; the defaults before the handshake."""
+        self._emit = emit
+        self._uploads: dict[str, Upload] = {}
+        self._downloads: dict[str, Download] = {}
+        self._damaged: set[str] = set()
+        self._requests: deque[Message] = deque()
+
+    def add(self, upload: Upload) -> None:
+        """Take a new job.
+
+        Raises:
+            MakeRealError: JOB_CONFLICT, LIMIT_EXCEEDED, or what `check_planes` says.
+        """
+        if upload.job_id in self._uploads:
+            raise MakeRealError(ErrorCode.JOB_CONFLICT, upload.job_id)
+        if len(self._uploads) >= self.limits.max_jobs:
+            raise MakeRealError(ErrorCode.LIMIT_EXCEEDED, f"{len(self._uploads)} unfinished jobs")
+        check_planes(upload.announcement().planes, self.limits)
+        self._uploads[upload.job_id] = upload
+
+    def request(self, message: Message) -> None:
+        """Send a message as soon as the link allows, over a reconnect too."""
+        self._requests.append(message)
+
+    def cancel(self, job_id: str) -> None:
+        """Stop a job: at once if the supervisor does not know it, else by its answer."""
+        upload = self._uploads.get(job_id)
+        if upload and not upload.is_announced:
+            self._end(Status(job_id, JobState.CANCELLED))
+            return
+        if upload:
+            upload.is_cancelled = True
+            upload.phase = Phase.ASKED
+        self.request(Cancel(job_id))
+
+    def reconnected(self) -> None:
+        """A new link stands: ask after every job that the old one knew."""
+        for upload in self._uploads.values():
+            if upload.is_announced and upload.job_id not in self._downloads:
+                upload.phase = Phase.ASKED
+                self.request(Cancel(upload.job_id) if upload.is_cancelled else Query(upload.job_id))
+
+    # What the supervisor says
+
+    def handle(self, message: Message, buffers: list[memoryview]) -> None:
+        """Act on a message about a job.
+
+        Raises:
+            MakeRealError: UNSUPPORTED_MESSAGE for one that no supervisor sends.
+        """
+        match message:
+            case Credit():
+                upload = self._uploads.get(message.job_id)
+                if upload and upload.phase in (Phase.SUBMITTED, Phase.ASKED) and not upload.is_cancelled:
+                    upload.rewind()
+            case Status():
+                self._take_status(message)
+            case Progress():
+                self._emit(message)
+            case Result():
+                self._downloads.setdefault(message.job_id, Download(message, buffers))
+            case Error():
+                self._end(message)
+            case _:
+                raise MakeRealError(ErrorCode.UNSUPPORTED_MESSAGE, type(message).__name__)
+
+    def _take_status(self, status: Status) -> None:
+        upload = self._uploads.get(status.job_id)
+        if upload is None or not upload.is_announced:
+            self._emit(status)
+        elif status.state is JobState.UNKNOWN and upload.is_cancelled:
+            self._end(Status(status.job_id, JobState.CANCELLED))
+        elif status.state is JobState.UNKNOWN:
+            upload.phase = Phase.READY
+            upload.is_announced = False
+        elif status.state in (JobState.DELIVERED, JobState.FAILED, JobState.CANCELLED):
+            self._end(status)
+        else:
+            self._follow(upload, status)
+
+    def _follow(self, upload: Upload, status: Status) -> None:
+        """Go along with a job that is alive at the supervisor."""
+        self._emit(status)
+        if status.state is JobState.ACCEPTED:
+            # Its planes got lost with the old link; the repeated Submit brings a new credit.
+            if upload.phase is Phase.ASKED and not upload.is_cancelled:
+                upload.phase = Phase.READY
+            return
+        if status.state is JobState.DONE and upload.phase is Phase.SUBMITTED:
+            self.request(Query(upload.job_id))
+        upload.phase = Phase.WAITING
+
+    def _end(self, event: Status | Error | Finished) -> None:
+        """Forget a job, if the event is about one, and tell."""
+        self._uploads.pop(event.job_id, None)
+        self._downloads.pop(event.job_id, None)
+        self._damaged.discard(event.job_id)
+        self._emit(event)
+
+    # Work in slices
+
+    def advance(self, send: Send | None) -> bool:
+        """Do one slice of the most urgent work.
+
+        Args:
+            send: None while there is no supervisor.
+
+        Returns:
+            False if there is nothing that can be done now.
+        """
+        return self._verify() or (send is not None and self._send(send)) or self._hash()
+
+    def _send(self, send: Send) -> bool:
+        if self._requests:
+            is_sent = send(self._requests[0], None)
+            if is_sent:
+                self._requests.popleft()
+            return is_sent
+        for upload in self._in_phase(Phase.SENDING):
+            return self._send_chunk(upload, send)
+        for upload in self._in_phase(Phase.READY):
+            return self._announce(upload, send)
+        return False
+
+    def _in_phase(self, phase: Phase) -> Iterator[Upload]:
+        return (upload for upload in self._uploads.values() if upload.phase is phase)
+
+    def _send_chunk(self, upload: Upload, send: Send) -> bool:
+        message, buffer = upload.chunk(self.limits.max_chunk_bytes)
+        is_sent = send(message, buffer)
+        if is_sent:
+            upload.chunk_sent(len(buffer))
+        return is_sent
+
+    def _announce(self, upload: Upload, send: Send) -> bool:
+        announcement = upload.announcement()
+        try:
+            # The limits were not known when the job was made before the handshake.
+            check_planes(announcement.planes, self.limits)
+        except MakeRealError as error:
+            self._end(Error(error.code, error.detail, upload.job_id))
+            return True
+        is_sent = send(announcement, None)
+        if is_sent:
+            upload.phase = Phase.SUBMITTED
+            upload.is_announced = True
+        return is_sent
+
+    def _hash(self) -> bool:
+        for upload in self._in_phase(Phase.HASHING):
+            upload.advance_hash()
+            return True
+        return False
+
+    def _verify(self) -> bool:
+        for job_id, download in self._downloads.items():
+            try:
+                if download.advance():
+                    self._end(Finished(job_id, download.planes(), download.result))
+            except MakeRealError as error:
+                self._take_damage(error)
+            return True
+        return False
+
+    def _take_damage(self, error: MakeRealError) -> None:
+        """Ask for a damaged result once more, then give up."""
+        if error.job_id in self._damaged:
+            self._end(Error.of(error))
+            return
+        del self._downloads[error.job_id]
+        self._damaged.add(error.job_id)
+        self.request(Query(error.job_id))
