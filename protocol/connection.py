@@ -104,9 +104,11 @@ def read_connection(path: Path | None = None) -> Connection | None:
         return None
     except OSError as error:
         raise _refusal(path, f"cannot be opened: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         _check_owner(path, os.fstat(descriptor))
-        text = file.read(MAX_FILE_BYTES + 1)
+        text = os.read(descriptor, MAX_FILE_BYTES + 1)
+    finally:
+        os.close(descriptor)
     connection, started = _parse(path, text)
     if not is_alive(connection.pid) or started != _start_time(connection.pid):
         return None

@@ -48,6 +48,7 @@ class ErrorCode(StrEnum):
     NO_MASK_PASSES = "no_mask_passes"
     EMPTY_MASK = "empty_mask"
     UNSUPPORTED_VIEW = "unsupported_view"
+    COMPOSITOR_LOCKED = "compositor_locked"
 
 
 @dataclass(frozen=True)
@@ -163,6 +164,10 @@ EXPLANATIONS: dict[ErrorCode, Explanation] = {
     ErrorCode.UNSUPPORTED_VIEW: Explanation(
         "The scene's colour management cannot be undone exactly.",
         "Use the view transform, look and exposure that the detail suggests.",
+    ),
+    ErrorCode.COMPOSITOR_LOCKED: Explanation(
+        "The compositor's node group belongs to another file, so no node can be added to it.",
+        "Make the node group local (ID menu, Make Local), or use the picture from the Image Editor.",
     ),
 }
 

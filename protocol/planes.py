@@ -115,8 +115,9 @@ def raw_bytes(name: PlaneName, array: NDArray[Any]) -> memoryview:
     """The array's own memory, not a copy.
 
     Raises:
-        MakeRealError: INVALID_REQUEST if the array is not C-contiguous.
+        MakeRealError: INVALID_REQUEST if the array is not C-contiguous or its element type cannot travel.
     """
+    dtype_of(name, array)
     if not array.flags.c_contiguous:
         raise MakeRealError(ErrorCode.INVALID_REQUEST, f"plane {name} must be C-contiguous")
     return array.reshape(-1).view(np.uint8).data

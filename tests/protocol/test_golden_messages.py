@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+import pytest
+from golden_messages import FOLDER, MESSAGES, from_file, path_of, to_file
+
+from protocol import Limits, Message
+from protocol.framing import MESSAGE_TYPES, decode, encode
+
+IDS = [type(message).__name__.lower() for message, _ in MESSAGES]
+
+
+@pytest.mark.parametrize(("message", "buffers"), MESSAGES, ids=IDS)
+def test_version_1_is_still_read(message: Message, buffers: list[bytes]) -> None:
+    decoded, received = decode(from_file(path_of(message).read_bytes()), Limits())
+    assert decoded == message
+    assert [bytes(buffer) for buffer in received] == buffers
+
+
+@pytest.mark.parametrize(("message", "buffers"), MESSAGES, ids=IDS)
+def test_version_1_is_still_written(message: Message, buffers: list[bytes]) -> None:
+    assert to_file(encode(message, buffers)) == path_of(message).read_bytes()
+
+
+def test_every_kind_of_message_has_its_file_and_no_file_is_left_over() -> None:
+    assert sorted(IDS) == sorted(MESSAGE_TYPES) == sorted(path.stem for path in FOLDER.iterdir())
