@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`make-real serve`: puts the service together, holds it while it is wanted, and takes it down in order."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import secrets
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import zmq
+
+from backend.models import installed_models
+from backend.places import make_private_dir
+from protocol import ErrorCode, Limits, MakeRealError, is_alive
+from protocol.connection import default_connection_path, remove_connection, write_connection
+from protocol.curve import listen
+
+from .journal import Journal
+from .process import InstanceLock
+from .results import Results
+from .spool import Spool
+from .supervisor import Stores, Supervisor
+from .worker_keeper import WorkerKeeper
+
+WORKER_COMMAND = (sys.executable, "-P", "-m", "backend.service.worker")
+LOG_BYTES = 1024 * 1024
+LOG_FILES = 3
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """What a start of the service may be told.
+
+    Args:
+        data_dir: Journal, spool, results and logs.
+        device: `auto`, `cpu`, `cuda` or `cuda:<n>`.
+        model_dirs: Model folders beside the installed ones.
+        parent_pid: Process that the service must not outlive, or None.
+    """
+
+    data_dir: Path
+    device: str = "auto"
+    model_dirs: Sequence[Path] = ()
+    parent_pid: int | None = None
+
+
+def serve(options: ServeOptions, worker_command: Sequence[str] = WORKER_COMMAND) -> None:
+    """Serve until SIGTERM, SIGINT or the parent's end.
+
+    Args:
+        options: What this start was told.
+        worker_command: The worker program.
+
+    Raises:
+        AlreadyRunningError: Another service holds the runtime or the data folder.
+        MakeRealError: A folder cannot be used, the parent is not there, or a model folder is none.
+    """
+    connection_path = default_connection_path()
+    try:
+        make_private_dir(options.data_dir)
+        lock = InstanceLock(make_private_dir(connection_path.parent) / "serve.lock")
+        start_logging(options.data_dir / "logs")
+        stores = Stores(
+            Journal(options.data_dir / "journal.sqlite3"),
+            Spool(options.data_dir / "spool"),
+            Results(options.data_dir / "results"),
+        )
+    except OSError as error:
+        raise MakeRealError(ErrorCode.DISK_FULL, f"{error.filename}: {error.strerror}") from error
+    should_stop = stop_condition(options.parent_pid)
+    # A wrong model folder is told now, not at the first job.
+    installed_models(options.model_dirs, options.data_dir)
+    try:
+        _run(options, worker_command, connection_path, stores, should_stop)
+    finally:
+        stores.journal.close()
+        lock.release()
+
+
+def _run(
+    options: ServeOptions,
+    worker_command: Sequence[str],
+    connection_path: Path,
+    stores: Stores,
+    should_stop: Callable[[], bool],
+) -> None:
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    listener = listen(context, secrets.token_hex(8))
+    keeper = WorkerKeeper(context, [*worker_command, *worker_options(options)])
+
+    def models() -> tuple[str, ...]:
+        return tuple(installed_models(options.model_dirs, options.data_dir))
+
+    supervisor = Supervisor(listener, stores, keeper, models, Limits())
+    supervisor.recover()
+    write_connection(connection_path, listener.connection)
+    log.info("ready at %s", listener.connection.endpoint)
+    try:
+        supervisor.run(should_stop)
+    finally:
+        remove_connection(connection_path, listener.connection)
+        keeper.close()
+        listener.close()
+        context.term()
+        log.info("stopped")
+
+
+def worker_options(options: ServeOptions) -> list[str]:
+    """The worker's command line for a start's options."""
+    arguments = ["--data-dir", str(options.data_dir), "--device", options.device]
+    for folder in options.model_dirs:
+        arguments += ["--model-dir", str(folder)]
+    return arguments
+
+
+def stop_condition(parent_pid: int | None) -> Callable[[], bool]:
+    """Becomes true after SIGTERM, SIGINT or the end of the parent.
+
+    Raises:
+        MakeRealError: BACKEND_START_FAILED when there is no such parent.
+    """
+    signals: list[int] = []
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        signals.append(number)
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    if parent_pid is not None and not is_alive(parent_pid):
+        raise MakeRealError(ErrorCode.BACKEND_START_FAILED, f"there is no parent process {parent_pid}")
+    return lambda: bool(signals) or (parent_pid is not None and not is_alive(parent_pid))
+
+
+def start_logging(folder: Path) -> None:
+    """Log to standard error and to a file that is cut at LOG_BYTES and kept LOG_FILES times."""
+    rotating = logging.handlers.RotatingFileHandler(
+        make_private_dir(folder) / "serve.log", maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8"
+    )
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(message)s",
+        handlers=[rotating, logging.StreamHandler()],
+    )

@@ -1,0 +1,371 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The supervisor: answers clients, journals jobs, feeds the worker. One thread, one loop, no torch.
+
+The order that keeps a finished picture from being lost: the worker forces the result to the disk; the journal
+says `done`; the client is told; the client acknowledges; only then may the pixels go.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+import zmq
+
+from protocol import (
+    PROTOCOL_VERSION,
+    Acknowledge,
+    Cancel,
+    Credit,
+    ErrorCode,
+    Hello,
+    JobState,
+    Limits,
+    MakeRealError,
+    Message,
+    Ping,
+    Planes,
+    Pong,
+    Progress,
+    Query,
+    Refused,
+    Result,
+    Status,
+    Submit,
+    Welcome,
+    WorkerState,
+)
+from protocol.curve import Listener
+from protocol.limits import check_planes
+
+from .front import Front, Letter
+from .intake import Intake
+from .jobs import Event, Job, advance, content_digest, is_ended, may
+from .journal import Journal
+from .results import Results
+from .spool import Spool
+from .worker_keeper import Ended, WorkerKeeper
+
+TICK_MS = 500
+PROBE_S = 2.0
+"""Between looks whether the clients are still there whose planes are expected."""
+DELIVERED_KEPT_S = 24 * 3600.0
+UNDELIVERED_KEPT_S = 30 * 24 * 3600.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Stores:
+    """What the supervisor keeps on the disk."""
+
+    journal: Journal
+    spool: Spool
+    results: Results
+
+
+class Supervisor:
+    """Serves the clients of one listener until told to stop.
+
+    Args:
+        listener: The listening socket, with its gate and its connection.
+        stores: Jobs, planes and results of this data folder.
+        keeper: The worker.
+        models: Names of the installed models, asked for at every handshake and submission.
+        limits: What is accepted.
+    """
+
+    def __init__(
+        self,
+        listener: Listener,
+        stores: Stores,
+        keeper: WorkerKeeper,
+        models: Callable[[], tuple[str, ...]],
+        limits: Limits,
+    ) -> None:
+        self._epoch = listener.connection.epoch
+        self._front = Front(listener, limits)
+        self._journal, self._spool, self._results = stores.journal, stores.spool, stores.results
+        self._keeper = keeper
+        self._models = models
+        self._limits = limits
+        self._intake = Intake(limits.max_job_bytes)
+        self._probe_at = 0.0
+        self._poller = zmq.Poller()
+        for socket in (listener.router, listener.gate.socket, keeper.inbox):
+            self._poller.register(socket, zmq.POLLIN)
+
+    def recover(self) -> None:
+        """Bring the data folder in order after whatever ended the supervisor before this one."""
+        self._results.discard_partial()
+        for job in self._journal.in_state(JobState.RUNNING):
+            if self._results.exists(job.job_id):
+                self._journal.save(advance(job, Event.FINISHED))
+            else:
+                self._journal.save(advance(job, Event.LOST, detail="the backend ended while it ran"))
+        queued = self._journal.in_state(JobState.QUEUED)
+        self._spool.discard_all_but({job.job_id for job in queued})
+        self._forget_old()
+        log.info("%d jobs to run, %d to deliver", len(queued), len(self._journal.in_state(JobState.DONE)))
+
+    def run(self, should_stop: Callable[[], bool]) -> None:
+        """Serve until `should_stop`, asked twice a second; then leave the running job to the next start.
+
+        Raises:
+            MakeRealError: DISK_FULL when the journal cannot be written: nothing could be promised any more.
+        """
+        while not should_stop():
+            self._keeper.tick()
+            self._poller.poll(TICK_MS)
+            for letter in self._front.letters():
+                self._answer(letter)
+            for report in self._keeper.reports():
+                self._take_report(report)
+            self._fail_hopeless()
+            self._dispatch()
+            self._grant()
+            self._deliver()
+            self._probe()
+        self._release()
+
+    # Clients
+
+    def _answer(self, letter: Letter) -> None:
+        try:
+            self._handle(letter)
+        except MakeRealError as error:
+            job_id = error.job_id or getattr(letter.message, "job_id", "")
+            self._front.refuse(letter.client, MakeRealError(error.code, error.detail, job_id))
+
+    def _handle(self, letter: Letter) -> None:
+        client, message = letter.client, letter.message
+        match message:
+            case Hello():
+                self._front.send(client, self._greet(message))
+            case Ping():
+                self._front.send(client, self._pong())
+            case Submit():
+                self._submit(client, message)
+            case Planes():
+                self._receive(message, letter.buffers[0])
+            case Query():
+                self._answer_query(client, message.job_id)
+            case Cancel():
+                self._cancel(client, message.job_id)
+            case Acknowledge():
+                self._acknowledge(client, message.job_id)
+            case _:
+                raise MakeRealError(ErrorCode.UNSUPPORTED_MESSAGE, type(message).__name__.lower())
+
+    def _greet(self, hello: Hello) -> Message:
+        low, high = hello.versions
+        log.info("%s says hello", hello.client)
+        if not low <= PROTOCOL_VERSION <= high:
+            return Refused(ErrorCode.UNSUPPORTED_VERSION, (PROTOCOL_VERSION, PROTOCOL_VERSION))
+        return Welcome(
+            PROTOCOL_VERSION, self._epoch, server_name(), self._keeper.device, self._models(), self._limits
+        )
+
+    def _pong(self) -> Pong:
+        return Pong(self._epoch, self._keeper.state, self._keeper.device)
+
+    def _submit(self, client: bytes, submit: Submit) -> None:
+        known = self._find(submit.job_id)
+        if known is None:
+            self._accept(client, submit)
+        elif known.content_digest != content_digest(submit.request, submit.planes):
+            raise MakeRealError(ErrorCode.JOB_CONFLICT, submit.job_id, submit.job_id)
+        elif known.state is JobState.ACCEPTED:
+            self._intake.add(known, client)
+        self._tell(client, submit.job_id)
+
+    def _accept(self, client: bytes, submit: Submit) -> None:
+        check_planes(submit.planes, self._limits)
+        if len(self._intake) + self._journal.unfinished_count() >= self._limits.max_jobs:
+            raise MakeRealError(ErrorCode.LIMIT_EXCEEDED, f"{self._limits.max_jobs} unfinished jobs")
+        models = self._models()
+        if submit.request.model not in models:
+            raise MakeRealError(
+                ErrorCode.MODEL_NOT_FOUND, f"{submit.request.model!r} is not among {', '.join(models)}"
+            )
+        self._spool.check_room(submit.planes)
+        self._intake.add(Job(submit.job_id, submit.request, submit.planes, submit.label), client)
+
+    def _receive(self, chunk: Planes, buffer: memoryview) -> None:
+        job = self._intake.find(chunk.job_id)
+        if job is None:
+            if self._journal.find(chunk.job_id) is None:
+                raise MakeRealError(ErrorCode.JOB_UNKNOWN, chunk.job_id, chunk.job_id)
+            # What was on its way when the job was cancelled or failed.
+            return
+        try:
+            arrays = self._intake.receive(chunk, buffer)
+            if arrays is None:
+                return
+            self._spool.write(job.job_id, arrays)
+        except MakeRealError as error:
+            self._intake.remove(job.job_id)
+            self._change(job, Event.FAILED, error.code, error.detail)
+        else:
+            self._intake.remove(job.job_id)
+            self._keeper.revive()
+            self._change(job, Event.PLANES_RECEIVED)
+
+    def _cancel(self, client: bytes, job_id: str) -> None:
+        job = self._find(job_id)
+        if job is None or not may(job, Event.CANCELLED):
+            self._tell(client, job_id)
+            return
+        self._intake.remove(job_id)
+        self._keeper.cancel(job_id)
+        self._front.listen(client, job_id)
+        self._change(job, Event.CANCELLED)
+
+    def _acknowledge(self, client: bytes, job_id: str) -> None:
+        job = self._find(job_id)
+        if job is None or not may(job, Event.ACKNOWLEDGED):
+            self._tell(client, job_id)
+            return
+        self._front.listen(client, job_id)
+        self._change(job, Event.ACKNOWLEDGED)
+
+    def _answer_query(self, client: bytes, job_id: str) -> None:
+        job = self._find(job_id)
+        if job is None or job.state is not JobState.DONE:
+            self._tell(client, job_id)
+            return
+        self._front.listen(client, job_id)
+        self._front.owe(client, job_id)
+
+    def _tell(self, client: bytes, job_id: str) -> None:
+        """Send a client the state of a job, and keep it informed from now on."""
+        job = self._find(job_id)
+        if job is None:
+            self._front.send(client, Status(job_id, JobState.UNKNOWN))
+            return
+        self._front.send(client, self._status(job))
+        if not is_ended(job):
+            self._front.listen(client, job_id)
+
+    # Jobs
+
+    def _find(self, job_id: str) -> Job | None:
+        return self._intake.find(job_id) or self._journal.find(job_id)
+
+    def _change(self, job: Job, event: Event, error: ErrorCode | None = None, detail: str = "") -> Job:
+        """Let an event happen to a job: journal first, then files, then hints."""
+        job = advance(job, event, error, detail)
+        self._journal.save(job)
+        log.info("job %s %s: %s %s", job.job_id, job.label, job.state, job.error or "")
+        if job.state in (JobState.DELIVERED, JobState.FAILED, JobState.CANCELLED):
+            self._spool.discard(job.job_id)
+        if job.state is JobState.DELIVERED:
+            self._results.discard_delivered_pixels(job.job_id)
+        if job.state is JobState.CANCELLED:
+            self._results.discard(job.job_id)
+        if job.state is not JobState.DONE:
+            # The result itself tells that one.
+            self._front.notify(job.job_id, self._status(job))
+        if is_ended(job):
+            self._front.close_job(job.job_id)
+        return job
+
+    def _status(self, job: Job) -> Status:
+        position = self._journal.position(job) if job.state is JobState.QUEUED else 0
+        return Status(job.job_id, job.state, position, job.error, job.detail)
+
+    def _grant(self) -> None:
+        for entry in self._intake.grant():
+            self._front.send(entry.client, Credit(entry.job.job_id))
+
+    def _deliver(self) -> None:
+        """Send results that are owed, as far as their clients have room."""
+        for client, job_id in self._front.next_owed():
+            job = self._journal.find(job_id)
+            if job is None or job.state is not JobState.DONE:
+                self._front.settle(client, job_id, was_sent=False)
+                continue
+            try:
+                outcome, content = self._results.read(job_id)
+                result = Result(job_id, (outcome.plane,), outcome.recipe, outcome.report, outcome.seconds)
+                if not self._front.send(client, result, [content]):
+                    continue
+            except MakeRealError as error:
+                self._change(job, Event.FAILED, error.code, error.detail)
+                continue
+            self._front.settle(client, job_id, was_sent=True)
+
+    def _probe(self) -> None:
+        """Notice clients that went away while their planes are expected."""
+        if time.monotonic() >= self._probe_at:
+            self._probe_at = time.monotonic() + PROBE_S
+            for client in self._intake.clients():
+                self._front.send(client, self._pong())
+        for client in self._front.take_gone():
+            self._intake.forget_client(client)
+
+    def _forget_old(self) -> None:
+        """Remove results that were kept long enough, and what is known of their jobs."""
+        ended = (JobState.DELIVERED, JobState.FAILED, JobState.CANCELLED)
+        old = self._journal.unchanged_since(time.time() - DELIVERED_KEPT_S, *ended)
+        for job in [*old, *self._journal.unchanged_since(time.time() - UNDELIVERED_KEPT_S, JobState.DONE)]:
+            self._results.discard(job.job_id)
+            self._journal.forget(job.job_id)
+
+    # The worker
+
+    def _dispatch(self) -> None:
+        """Give an idle worker the next job. The attempt is journaled first: a crash must not hide it."""
+        if self._keeper.state is not WorkerState.IDLE:
+            return
+        job = self._journal.next_queued()
+        if job is None:
+            return
+        job = self._change(job, Event.STARTED)
+        self._keeper.run(Submit(job.job_id, job.request, job.planes, job.label))
+
+    def _take_report(self, report: Message | Ended) -> None:
+        job = self._journal.find(getattr(report, "job_id", ""))
+        if job is None or job.state is not JobState.RUNNING:
+            # The job was cancelled meanwhile; a result that came too late is not wanted.
+            if job is not None and job.state is JobState.CANCELLED:
+                self._results.discard(job.job_id)
+            return
+        match report:
+            case Progress():
+                self._front.notify(job.job_id, report)
+            case Status(state=JobState.DONE):
+                self._change(job, Event.FINISHED)
+                self._front.owe_all(job.job_id)
+            case Status():
+                self._change(job, Event.FAILED, report.error or ErrorCode.INTERNAL, report.detail)
+            case Ended():
+                self._change(job, Event.LOST, detail=report.detail)
+            case _:
+                pass
+
+    def _fail_hopeless(self) -> None:
+        """Fail what is queued when the worker was given up: it would wait for ever."""
+        reason = self._keeper.stopped_for
+        if reason is None:
+            return
+        for job in self._journal.in_state(JobState.QUEUED):
+            self._change(job, Event.FAILED, reason.code, reason.detail)
+
+    def _release(self) -> None:
+        """End the worker, and leave its job as the next start should find it."""
+        self._keeper.close()
+        for job in self._journal.in_state(JobState.RUNNING):
+            finished = self._results.exists(job.job_id)
+            self._journal.save(advance(job, Event.FINISHED if finished else Event.RELEASED))
+
+
+def server_name() -> str:
+    """Name and version of the backend."""
+    try:
+        return f"make-real {version('make-real')}"
+    except PackageNotFoundError:
+        return "make-real, not installed as a package"

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keeps a worker running: starts it, starts it again when it dies, and gives up when that leads nowhere."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import zmq
+
+from protocol import (
+    Cancel,
+    Error,
+    ErrorCode,
+    JobState,
+    MakeRealError,
+    Message,
+    Pong,
+    Status,
+    Submit,
+    WorkerState,
+)
+
+from .channel import read_message
+from .worker_process import WorkerProcess
+
+MAX_DEATHS = 5
+"""Deaths in a row, no job coming to an end between them, after which the worker stays stopped."""
+CANCEL_GRACE_S = 20.0
+"""Seconds in which a worker must heed a cancel before it is killed; a step of a large picture takes a few."""
+
+ENDPOINT = "inproc://worker-reports"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """The worker ended.
+
+    Args:
+        job_id: The job that it was running, or empty.
+        detail: How it ended, in words.
+    """
+
+    job_id: str
+    detail: str
+
+
+class WorkerKeeper:
+    """The one worker, over all its starts. Poll `inbox`; when readable, take `reports`.
+
+    Args:
+        context: Context for the socket between threads.
+        command: The worker program with its options.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], command: Sequence[str]) -> None:
+        self._context = context
+        self._command = command
+        self._process: WorkerProcess | None = None
+        self._starts = 0
+        self._deaths = 0
+        self._start_at: float | None = 0.0
+        self._kill_at: float | None = None
+        self._is_ready = False
+        self._refusal: Error | None = None
+        self.job_id = ""
+        self.device = ""
+        self.stopped_for: MakeRealError | None = None
+        self.inbox = context.socket(zmq.PULL)
+        self.inbox.bind(ENDPOINT)
+
+    @property
+    def state(self) -> WorkerState:
+        """What the worker is doing."""
+        if self.stopped_for:
+            return WorkerState.STOPPED
+        if not self._is_ready:
+            return WorkerState.STARTING
+        return WorkerState.BUSY if self.job_id else WorkerState.IDLE
+
+    def run(self, job: Submit) -> None:
+        """Give an idle worker a job."""
+        assert self._process is not None
+        self.job_id = job.job_id
+        self._process.send(job)
+
+    def cancel(self, job_id: str) -> None:
+        """Ask the worker to stop its job; killed by `tick` if it does not within CANCEL_GRACE_S."""
+        if self._process is not None and self.job_id == job_id:
+            self._kill_at = time.monotonic() + CANCEL_GRACE_S
+            self._process.send(Cancel(job_id))
+
+    def revive(self) -> None:
+        """Try again after the worker was given up: somebody may have mended what kept it from running."""
+        if self.stopped_for:
+            self.stopped_for = None
+            self._deaths = 0
+            self._start_at = 0.0
+
+    def tick(self) -> None:
+        """Do what is due: start the worker, or kill one that does not heed a cancel. Call twice a second."""
+        now = time.monotonic()
+        if self._kill_at is not None and now > self._kill_at and self._process is not None:
+            log.warning("the worker did not heed a cancel for %g s and is killed", CANCEL_GRACE_S)
+            self._kill_at = None
+            self._process.kill()
+        if self._start_at is not None and now >= self._start_at:
+            self._start_at = None
+            self._starts += 1
+            try:
+                self._process = WorkerProcess(self._command, self._context, ENDPOINT, self._starts)
+                log.info("worker started, process %d", self._process.pid)
+            except OSError as error:
+                self.stopped_for = MakeRealError(
+                    ErrorCode.INSTALLATION_BROKEN, f"{self._command[0]}: {error.strerror}"
+                )
+
+    def reports(self) -> Iterator[Message | Ended]:
+        """Everything that the worker reported since, without waiting."""
+        while self.inbox.poll(0):
+            number, header = self.inbox.recv_multipart()
+            if self._process is None or int(number) != self._process.number:
+                continue
+            if not header:
+                yield self._on_end()
+                continue
+            try:
+                yield self._on_report(read_message(header))
+            except MakeRealError as error:
+                log.error("the worker reported nonsense and is killed: %s", error.detail)
+                self._process.kill()
+
+    def close(self) -> None:
+        """End the worker and wait until it is gone."""
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+        self.inbox.close(linger=0)
+
+    def _on_report(self, report: Message) -> Message:
+        match report:
+            case Pong():
+                self._is_ready = True
+                self.device = report.device
+            case Status() if report.state is not JobState.RUNNING:
+                self.job_id = ""
+                self._deaths = 0
+                self._kill_at = None
+            case Error():
+                self._refusal = report
+            case _:
+                pass
+        return report
+
+    def _on_end(self) -> Ended:
+        assert self._process is not None
+        status = self._process.collect()
+        detail = f"signal {-status}" if status < 0 else f"exit status {status}"
+        log.warning("the worker ended: %s", detail)
+        ended = Ended(self.job_id, detail)
+        self._process = None
+        self._is_ready = False
+        self._kill_at = None
+        self.job_id = ""
+        self._deaths += 1
+        if self._refusal is not None:
+            self.stopped_for = MakeRealError(self._refusal.code, self._refusal.detail)
+            self._refusal = None
+        elif self._deaths >= MAX_DEATHS:
+            self.stopped_for = MakeRealError(
+                ErrorCode.WORKER_CRASHED, f"{detail}, {self._deaths} times in a row"
+            )
+        else:
+            # At once after the first death, then after 1, 2, 4 s.
+            self._start_at = time.monotonic() + (2.0 ** (self._deaths - 2) if self._deaths > 1 else 0.0)
+        return ended
