@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The fidelity report: how far the garment is still the rendered one. All figures are within the garment."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import torch
+from jaxtyping import Float32
+from torch import Tensor
+
+from .alignment import displacement
+from .colour_difference import ciede2000, srgb_to_lab
+from .filters import gaussian_blur
+
+ALIGNMENT_LIMIT = 0.25
+"""Pixels of displacement from which a result is called misaligned."""
+MARGIN = 16
+"""Pixels around the garment's box that the filters may look at."""
+LUMA = (0.2126, 0.7152, 0.0722)
+
+
+def measure(
+    render: Float32[np.ndarray, "height width 3"],
+    result: Float32[np.ndarray, "height width 3"],
+    garment: Float32[np.ndarray, "height width"],
+) -> dict[str, float]:
+    """Compare a result with its render.
+
+    Args:
+        render, result: Display-referred sRGB, 0..1.
+        garment: Coverage, 0..1, not all 0.
+
+    Returns:
+        `ssim_garment`: mean SSIM of the luma, 1 is equal (Wang et al. 2004; Gaussian window of 1.5 pixels).
+        `delta_e_garment`: mean CIEDE2000.
+        `highpass_garment`: correlation of the lumas finer than 2 pixels, 1 is equal.
+        `alignment_px`: displacement in pixels, see `alignment`.
+    """
+    rows, columns = np.nonzero(garment)
+    box = tuple(slice(max(i.min() - MARGIN, 0), i.max() + MARGIN + 1) for i in (rows, columns))
+    first, second, mask = (plane[box].astype(np.float64) for plane in (render, result, garment))
+    lumas = [torch.from_numpy(image @ np.array(LUMA))[None, None] for image in (first, second)]
+    weight = torch.from_numpy(mask)[None, None]
+    fine = [luma - gaussian_blur(luma, 2.0) for luma in lumas]
+    soft = gaussian_blur(weight, 2.0) * weight
+    difference = ciede2000(srgb_to_lab(first), srgb_to_lab(second))
+    return {
+        "ssim_garment": _mean(_ssim(*lumas), weight),
+        "delta_e_garment": float(np.average(difference, weights=mask)),
+        "highpass_garment": _correlation(fine[0], fine[1], weight),
+        "alignment_px": displacement(*(plane[0, 0].numpy() for plane in (*fine, soft))),
+    }
+
+
+def peak_memory_bytes(device: torch.device) -> int | None:
+    """Most memory held so far: on a CUDA device, else resident in this process; None where not told."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def _mean(values: Tensor, weight: Tensor) -> float:
+    return float((values * weight).sum() / weight.sum())
+
+
+def _ssim(x: Tensor, y: Tensor) -> Tensor:
+    """SSIM of every pixel, for values 0..1: K1 = 0.01, K2 = 0.03."""
+    mean_x, mean_y = gaussian_blur(x, 1.5), gaussian_blur(y, 1.5)
+    variance_x = gaussian_blur(x * x, 1.5) - mean_x**2
+    variance_y = gaussian_blur(y * y, 1.5) - mean_y**2
+    covariance = gaussian_blur(x * y, 1.5) - mean_x * mean_y
+    c1, c2 = 0.01**2, 0.03**2
+    return ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / (
+        (mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2)
+    )
+
+
+def _correlation(x: Tensor, y: Tensor, weight: Tensor) -> float:
+    """Weighted Pearson correlation; 1 when neither side varies."""
+    x, y = x - _mean(x, weight), y - _mean(y, weight)
+    spread = _mean(x * x, weight) * _mean(y * y, weight)
+    return _mean(x * y, weight) / spread**0.5 if spread > 0 else 1.0

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Guidance away from the rendered domain (FashionR2R, arXiv 2410.14429, section 3.3).
+
+    eps~(z_t, t) = w eps(z_t, t, v_null) + (1 - w) eps(z_t, t, v_nd)
+
+The positive side is the empty prompt, the negative side the negative domain embedding. Both are the two
+halves of one batch; at w = 1, and for a model without a domain, the negative side has no say and is not
+computed.
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor
+
+from .model import Model
+
+
+def guided_noise(
+    model: Model, latents: Float[Tensor, "1 channels rows columns"], timestep: int, guidance_scale: float
+) -> Float[Tensor, "1 channels rows columns"]:
+    """eps~ of a latent at a timestep; `guidance_scale` is w, 0..30."""
+    if guidance_scale == 1 or model.negative is None:
+        return model.predict_noise(latents, timestep, model.empty)
+    empty, negative = model.predict_noise(latents, timestep, model.empty, model.negative).chunk(2)
+    return guidance_scale * empty + (1 - guidance_scale) * negative

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Regions: each pixel joins the denoising at its own node of the inverted trajectory (arXiv 2306.00950).
+
+    strength(p) = (1 - protected(p)) * (m(p) garment_strength + (1 - m(p)) rest_strength)
+    start(p)    = floor(strength(p) * steps)            x_i(p) = z_i(p)  while  i > start(p)
+
+A pixel whose node has not come yet is the render's own, at the render's own noise level, so what is denoised
+beside it fits to it; a pixel that starts at node 0 is never changed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32
+from torch import Tensor
+
+from protocol.request import TranslationRequest
+
+from .filters import resize_by_area
+from .model import Model
+from .picture import Picture
+from .schedule import count_steps
+from .sizes import pad_to_multiple
+
+
+@dataclass(frozen=True)
+class Regions:
+    """Where and how far a picture is translated.
+
+    Args:
+        coverage: Share of the translation in each pixel of the picture; 0 where the input's bytes stay.
+        garment: Coverage of the garment in each latent cell.
+        start: Node at which each latent cell starts, a whole number.
+        steps: The highest start, n.
+        garment_steps: The start of the garment.
+    """
+
+    coverage: Float32[np.ndarray, "height width"]
+    garment: Float[Tensor, "1 1 rows columns"]
+    start: Float[Tensor, "1 1 rows columns"]
+    steps: int
+    garment_steps: int
+
+
+def divide(picture: Picture, request: TranslationRequest, model: Model) -> Regions:
+    """Regions of a picture, in the latent cells of a model."""
+    garment_steps = count_steps(request.garment_strength, request.steps)
+    rest_steps = count_steps(request.rest_strength, request.steps)
+    garment, kept = picture.garment, 1 - picture.protected
+    coverage = kept * (garment * (garment_steps > 0) + (1 - garment) * (rest_steps > 0))
+    start = kept * (garment * garment_steps + (1 - garment) * rest_steps)
+
+    def to_cells(plane: Float32[np.ndarray, "height width"]) -> Float[Tensor, "1 1 rows columns"]:
+        padded = torch.from_numpy(pad_to_multiple(plane, model.pixel_multiple))[None, None].to(model.device)
+        rows, columns = (side // model.autoencoder.factor for side in padded.shape[-2:])
+        return resize_by_area(padded, rows, columns)
+
+    return Regions(
+        coverage=coverage.astype(np.float32),
+        garment=to_cells(garment),
+        start=torch.floor(to_cells(start) + 1e-3),
+        steps=max(garment_steps, rest_steps),
+        garment_steps=garment_steps,
+    )

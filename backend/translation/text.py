@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Conditioning of the network: the empty prompt and the negative domain embedding, as the encoders give them.
+
+A translation needs no other text, so both are computed once at load and the text encoders are let go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """What the network is told beside the latents and the timestep.
+
+    Args:
+        hidden: Hidden states of the text encoder(s), side by side along the channels.
+        pooled: Projected text embedding of the second encoder; SDXL only.
+    """
+
+    hidden: Float[Tensor, "1 tokens channels"]
+    pooled: Float[Tensor, "1 channels"] | None = None
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Conditioning:
+        """The same on a device and in an element type."""
+        return Conditioning(
+            self.hidden.to(device, dtype), None if self.pooled is None else self.pooled.to(device, dtype)
+        )
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """One tokenizer and encoder of a model: one in SD 1.x and 2.x, two in SDXL."""
+
+    key: str
+    tokenizer: CLIPTokenizer
+    encoder: CLIPTextModel | CLIPTextModelWithProjection
+
+    @property
+    def free_slots(self) -> int:
+        """Vectors that fit between the begin and the end token."""
+        return int(self.tokenizer.model_max_length) - 2
+
+    @property
+    def width(self) -> int:
+        """Numbers of a token embedding."""
+        return int(self.encoder.config.hidden_size)
+
+    def encode(self, vectors: Float[Tensor, "vectors channels"]) -> Any:
+        """Encode `[begin, *vectors, end, padding...]`; no vectors make the empty prompt."""
+        count, length = len(vectors), self.tokenizer.model_max_length
+        tokens = [self.tokenizer.bos_token_id] * (count + 1) + [self.tokenizer.eos_token_id]
+        tokens += [self.tokenizer.pad_token_id] * (length - len(tokens))
+        with _embeddings_replaced(self.encoder, vectors):
+            return self.encoder(torch.tensor([tokens]), output_hidden_states=True)
+
+
+@contextmanager
+def _embeddings_replaced(
+    encoder: CLIPTextModel | CLIPTextModelWithProjection, vectors: Float[Tensor, "vectors channels"]
+) -> Iterator[None]:
+    """Within, the token embeddings at positions 1, 2, ... are `vectors`, whatever the tokens are."""
+
+    def replace(_module: torch.nn.Module, _arguments: Any, embeddings: Tensor) -> Tensor:
+        embeddings = embeddings.clone()
+        embeddings[:, 1 : 1 + len(vectors)] = vectors
+        return embeddings
+
+    handle = encoder.get_input_embeddings().register_forward_hook(replace)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def load_text_encoders(folder: Path) -> list[TextEncoder]:
+    """The one or two text encoders of an SD-format directory, float32 on the CPU."""
+    kinds = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWithProjection}
+    encoders = []
+    for key, kind in kinds.items():
+        if not (folder / key).is_dir():
+            continue
+        tokenizer = CLIPTokenizer.from_pretrained(
+            folder / key.replace("text_encoder", "tokenizer"), local_files_only=True
+        )
+        encoder = kind.from_pretrained(
+            folder / key, local_files_only=True, use_safetensors=True, dtype=torch.float32
+        ).eval()
+        encoders.append(TextEncoder(key, tokenizer, encoder))
+    return encoders
+
+
+def empty_conditioning(encoders: Sequence[TextEncoder], zeros: bool) -> Conditioning:
+    """Conditioning of the empty prompt.
+
+    Args:
+        zeros: SDXL base was trained with zeros for the empty prompt (`force_zeros_for_empty_prompt`).
+    """
+    conditioning = _conditioning(encoders, [torch.zeros(0, e.width) for e in encoders])
+    if not zeros or conditioning.pooled is None:
+        return conditioning
+    return Conditioning(torch.zeros_like(conditioning.hidden), torch.zeros_like(conditioning.pooled))
+
+
+def domain_conditioning(
+    encoders: Sequence[TextEncoder], embedding: dict[str, Float[Tensor, "vectors channels"]]
+) -> Conditioning:
+    """Conditioning of a domain embedding: one set of vectors for each text encoder, by the encoder's key."""
+    return _conditioning(encoders, [embedding[e.key] for e in encoders])
+
+
+@torch.inference_mode()
+def _conditioning(encoders: Sequence[TextEncoder], vectors: Sequence[Tensor]) -> Conditioning:
+    """SD takes the last hidden state; SDXL the last but one of both encoders, and the second's projection."""
+    outputs = [e.encode(v) for e, v in zip(encoders, vectors, strict=True)]
+    if len(outputs) == 1:
+        return Conditioning(outputs[0].last_hidden_state)
+    return Conditioning(torch.cat([o.hidden_states[-2] for o in outputs], dim=-1), outputs[-1].text_embeds)
