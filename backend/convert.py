@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`make-real convert`: the same translation as Blender gets, on picture files, in this process."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from backend import files
+from backend.engine import Engine, OnProgress
+from backend.models import find_model, installed_models
+from backend.pictures import FORMATS, Picture, read_mask, read_picture, write_picture
+from backend.service.jobs import fraction_done
+from protocol import ErrorCode, MakeRealError, PlaneName, Stage, TranslationRequest
+
+
+class UnusablePathError(Exception):
+    """The files named on the command line do not make a plan; the text says which and why."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One picture to translate.
+
+    Args:
+        image: The picture.
+        mask: Its garment mask, or None: all of it is garment.
+        protect: Its mask of what must not change, or None.
+        result: Where the result goes.
+    """
+
+    image: Path
+    mask: Path | None
+    protect: Path | None
+    result: Path
+
+
+def plan(
+    images: Sequence[Path], output: Path, mask: Path | None, protect: Path | None, overwrite: bool
+) -> list[Task]:
+    """Find each picture's masks and result, before anything is computed.
+
+    A picture among `images` that is the mask of another one is not translated itself, so that `*.png`
+    does what one means.
+
+    Args:
+        images: Picture files.
+        output: Folder for the results.
+        mask: One mask for all, a folder of `NAME.mask.png`, or None to look beside each picture.
+        protect: The same for `NAME.protect.png`.
+        overwrite: Whether a result may replace a file.
+
+    Raises:
+        UnusablePathError: A mask is missing, a result exists, or two results would have one name.
+    """
+    masks = {image: _companion(image, mask, ".mask.png") for image in images}
+    protects = {image: _companion(image, protect, ".protect.png") for image in images}
+    companions = {path for path in (*masks.values(), *protects.values()) if path}
+    tasks: dict[Path, Task] = {}
+    for image in images:
+        if image in companions:
+            continue
+        result = output / (image.stem + _result_suffix(image))
+        if result in tasks:
+            raise UnusablePathError(f"{tasks[result].image} and {image} would both become {result}")
+        if result.exists() and not overwrite:
+            raise UnusablePathError(f"{result} exists; give --overwrite to replace it, or another folder")
+        tasks[result] = Task(image, masks[image], protects[image], result)
+    return list(tasks.values())
+
+
+def convert(
+    tasks: Sequence[Task],
+    request: TranslationRequest,
+    model_dir: Path,
+    make_engine: Callable[[], Engine],
+    on_error: Callable[[MakeRealError], None],
+) -> None:
+    """Translate pictures one after the other, with a progress bar; where each went is printed.
+
+    Args:
+        tasks: The pictures.
+        request: What decides the results.
+        model_dir: The model's folder, checked.
+        make_engine: Makes the translation; called once.
+        on_error: Called with a picture's error; the next picture follows.
+
+    Raises:
+        MakeRealError: What concerns all pictures, as when there is no such device.
+    """
+    with _progress_bar() as show:
+        show("starting", 0.0)
+        engine = make_engine()
+        for number, task in enumerate(tasks, 1):
+            title = f"{task.image.name} ({number}/{len(tasks)})"
+
+            def on_progress(stage: Stage, step: int, steps: int, title: str = title) -> None:
+                show(f"{title} {stage}", fraction_done(stage, step, steps))
+
+            try:
+                print(_convert_one(task, request, model_dir, engine, on_progress), flush=True)
+            except MakeRealError as error:
+                on_error(MakeRealError(error.code, f"{task.image}: {error.detail}"))
+
+
+def chosen_model(request: TranslationRequest, model_dirs: Sequence[Path], data_dir: Path) -> Path:
+    """The folder of the request's model. Raises MakeRealError (MODEL_NOT_FOUND, MODEL_BROKEN)."""
+    return find_model(request.model, installed_models(model_dirs, data_dir))
+
+
+def _convert_one(
+    task: Task, request: TranslationRequest, model_dir: Path, engine: Engine, on_progress: OnProgress
+) -> str:
+    """Translate one picture; returns the line that reports it."""
+    begin = time.monotonic()
+    picture = read_picture(task.image)
+    planes = _planes(task, picture)
+    translation = engine.translate(model_dir, request, planes, on_progress, lambda: False)
+    on_progress(Stage.WRITING, 0, 1)
+    _write_whole(task.result, picture, translation.image, translation.recipe)
+    figures = [f"{name} {value:.4g}" for name, value in translation.report.items()]
+    warnings = [f"\n  warning: {warning}" for warning in translation.recipe.get("warnings", ())]
+    return f"{task.result}: {', '.join(figures)}, {time.monotonic() - begin:.1f} s" + "".join(warnings)
+
+
+def _planes(task: Task, picture: Picture) -> dict[PlaneName, np.ndarray]:
+    shape = picture.shown.shape[:2]
+    planes = {PlaneName.IMAGE: picture.shown}
+    if task.mask:
+        planes[PlaneName.GARMENT] = read_mask(task.mask, shape)
+    if task.protect:
+        planes[PlaneName.PROTECTED] = read_mask(task.protect, shape)
+    return planes
+
+
+def _write_whole(path: Path, picture: Picture, image: np.ndarray, recipe: dict[str, object]) -> None:
+    partial = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_picture(partial, picture, image, recipe)
+        files.sync_file(partial)
+        partial.replace(path)
+        files.sync_dir(path.parent)
+    except OSError as error:
+        raise MakeRealError(
+            ErrorCode.DISK_FULL, f"{error.filename or path}: {error.strerror or error}"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _companion(image: Path, given: Path | None, suffix: str) -> Path | None:
+    """A picture's mask: the given one, the one in the given folder, or the one beside the picture."""
+    name = image.stem + suffix
+    if given is None:
+        beside = image.with_name(name)
+        return beside if beside.is_file() else None
+    path = given / name if given.is_dir() else given
+    if not path.is_file():
+        raise UnusablePathError(f"{image} has no mask {path}")
+    return path
+
+
+def _result_suffix(image: Path) -> str:
+    file_format = FORMATS.get(image.suffix.lower())
+    # What is no picture is told when it is read.
+    return file_format.result_suffix if file_format else image.suffix
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Callable[[str, float], None]]:
+    """A bar on standard error; gives a function of text and fraction 0..1."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(
+        *columns, console=Console(file=sys.stderr), transient=True, redirect_stderr=False
+    ) as progress:
+        bar = progress.add_task("", total=1.0)
+        yield lambda text, fraction: progress.update(bar, description=text, completed=fraction)
