@@ -64,7 +64,9 @@ class Link:
         return _FAULTS[event["event"]]
 
     def close(self) -> None:
-        """Drop the link and what was not sent yet."""
+        """Drop the link and what was not sent yet. May be repeated."""
+        if self._socket.closed:
+            return
         self._socket.disable_monitor()
         self._monitor.close(linger=0)
         self._socket.close(linger=0)

@@ -6,6 +6,7 @@ It runs in the test's own thread: `pump` takes what came in and answers, `run` p
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable
 from typing import Any
@@ -66,6 +67,7 @@ class ScriptedServer:
         self.heard: list[Message] = []
         self.received: dict[str, PlaneMap] = {}
         self.states: dict[str, JobState] = {}
+        self.results: dict[str, PlaneMap] = {}
         self._intakes: dict[str, PlaneIntake] = {}
         self._client = b""
 
@@ -93,10 +95,13 @@ class ScriptedServer:
     def send_raw(self, parts: list[bytes]) -> None:
         self.listener.router.send_multipart([self._client, *parts])
 
-    def finish(self, job_id: str, planes: PlaneMap) -> None:
-        """Send a result."""
+    def finish(self, job_id: str, planes: PlaneMap, *, damaged: bool = False) -> None:
+        """Send a result, and again when asked; a damaged one has a wrong digest."""
         self.states[job_id] = JobState.DONE
+        self.results[job_id] = planes
         specs = tuple(describe(name, array) for name, array in planes.items())
+        if damaged:
+            specs = tuple(dataclasses.replace(spec, digest=bytes(16)) for spec in specs)
         result = Result(job_id, specs, {"made_by": "script"}, {"ssim_garment": 1.0}, {"denoising": 0.5})
         self.send(result, [raw_bytes(name, array) for name, array in planes.items()])
 
@@ -116,6 +121,8 @@ class ScriptedServer:
                 self.send(Credit(message.job_id))
             case Planes():
                 self._take(message, buffers[0])
+            case Query() if message.job_id in self.results:
+                self.finish(message.job_id, self.results[message.job_id])
             case Query():
                 self.send(Status(message.job_id, self.states.get(message.job_id, JobState.UNKNOWN)))
             case Cancel():
