@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The backend's process: find the program, start it, see it end. Nothing here waits."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from .protocol import ErrorCode, MakeRealError
+
+PROGRAM = "make-real"
+PROGRAM_VARIABLE = "MAKE_REAL_PROGRAM"
+LOG_TAIL_BYTES = 4096
+DETAIL_CHARACTERS = 300
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How the backend shall be started.
+
+    Args:
+        program: Path from the preferences, empty to look for it.
+        device: `auto`, `cpu`, `cuda` or `cuda:1`.
+        model_folder: Folder with more models, or empty.
+        outlives_blender: Whether it goes on when Blender quits.
+        log: File for everything that it prints.
+    """
+
+    program: str
+    device: str
+    model_folder: str
+    outlives_blender: bool
+    log: Path
+
+
+def find_program(preferred: str) -> Path:
+    """The make-real program: the preferences' path, else the environment's, else the one on the search path.
+
+    Raises:
+        MakeRealError: BACKEND_NOT_FOUND, naming the place that was looked at.
+    """
+    for place, path in (("preferences", preferred), (PROGRAM_VARIABLE, os.environ.get(PROGRAM_VARIABLE, ""))):
+        if path:
+            found = shutil.which(Path(path).expanduser())
+            if found is None:
+                raise MakeRealError(ErrorCode.BACKEND_NOT_FOUND, f"{place}: {path} is no program")
+            return Path(found)
+    found = shutil.which(PROGRAM)
+    if found is None:
+        raise MakeRealError(ErrorCode.BACKEND_NOT_FOUND, f"there is no {PROGRAM} on the search path")
+    return Path(found)
+
+
+class BackendProcess:
+    """One started `make-real serve`.
+
+    Args:
+        launch: How to start it.
+
+    Raises:
+        MakeRealError: BACKEND_NOT_FOUND when there is no program, BACKEND_START_FAILED when the system
+            refuses to run it.
+    """
+
+    def __init__(self, launch: Launch) -> None:
+        self._launch = launch
+        command = [str(find_program(launch.program)), "serve", "--device", launch.device]
+        if launch.model_folder:
+            command += ["--model-dir", launch.model_folder]
+        if not launch.outlives_blender:
+            command += ["--parent-pid", str(os.getpid())]
+        try:
+            launch.log.parent.mkdir(parents=True, exist_ok=True)
+            with launch.log.open("wb") as log:
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, **_detached()
+                )
+        except OSError as error:
+            raise MakeRealError(ErrorCode.BACKEND_START_FAILED, f"{command[0]}: {error.strerror}") from error
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def ended(self) -> str | None:
+        """None while it runs; then how it ended, with the last line of its log."""
+        code = self._process.poll()
+        if code is None:
+            return None
+        how = f"exit code {code}" if code >= 0 else f"signal {-code}"
+        last_line = self._last_line()
+        return f"{how}: {last_line}" if last_line else how
+
+    def _last_line(self) -> str:
+        try:
+            tail = self._launch.log.read_bytes()[-LOG_TAIL_BYTES:].decode("utf-8", "replace")
+        except OSError:
+            return ""
+        lines = [line.strip() for line in tail.splitlines() if line.strip()]
+        return lines[-1][:DETAIL_CHARACTERS] if lines else ""
+
+    def stop(self) -> None:
+        """Ask it to end; it ends its worker and removes its connection file by itself."""
+        if self._process.poll() is None:
+            self._process.terminate()
+
+    def quit(self) -> None:
+        """Blender quits: end it, unless it shall outlive Blender."""
+        if not self._launch.outlives_blender:
+            self.stop()
+        # Popen warns about a process that was never waited for; this one is the system's from here on.
+        self._process.returncode = self._process.returncode or 0
+
+
+def _detached() -> dict[str, int | bool]:
+    """Ctrl-C in Blender's terminal must not reach the backend; on Windows no console window may open."""
+    if sys.platform == "win32":
+        return {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
+    return {"start_new_session": True}

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every difference between Blender 4.2 and 5.2 that the extension meets."""
+
+from __future__ import annotations
+
+import bpy
+
+IS_5 = bpy.app.version >= (5, 0, 0)
+
+FORMAT_PROPERTIES = ("media_type", "file_format")
+"""Properties of the output format in the order in which they must be set; `media_type` since 5.0."""
+
+
+def set_multilayer_exr(settings: bpy.types.ImageFormatSettings) -> None:
+    """Choose multilayer OpenEXR: half floats, ZIP. Cryptomatte ids stay 32-bit floats in it."""
+    if IS_5:
+        settings.media_type = "MULTI_LAYER_IMAGE"
+    settings.file_format = "OPEN_EXR_MULTILAYER"
+    settings.color_depth = "16"
+    settings.exr_codec = "ZIP"
+
+
+def set_png(settings: bpy.types.ImageFormatSettings, color_mode: str) -> None:
+    """Choose 16-bit PNG, written fast.
+
+    Args:
+        color_mode: `RGB` or `RGBA`.
+    """
+    if IS_5:
+        settings.media_type = "IMAGE"
+    settings.file_format = "PNG"
+    settings.color_mode = color_mode
+    settings.color_depth = "16"
+    settings.compression = 0
+
+
+def scene_linear_space() -> str:
+    """Name of the colour space that the compositor works in; fixed before 5.0."""
+    return bpy.data.colorspace.working_space if IS_5 else "Linear Rec.709"
+
+
+def uses_white_balance(view: bpy.types.ColorManagedViewSettings) -> bool:
+    """Whether the view adapts the white point (since 4.3)."""
+    return bool(getattr(view, "use_white_balance", False))
+
+
+def compositor_tree(scene: bpy.types.Scene) -> bpy.types.NodeTree | None:
+    """The tree that composites the scene's renders, None without one."""
+    if IS_5:
+        return scene.compositing_node_group
+    return scene.node_tree if scene.use_nodes else None
+
+
+def make_compositor_tree(scene: bpy.types.Scene) -> bpy.types.NodeTree:
+    """Give the scene a tree that passes the render through unchanged."""
+    if not IS_5:
+        scene.use_nodes = True
+        tree = scene.node_tree
+        tree.nodes.clear()
+        output = tree.nodes.new("CompositorNodeComposite")
+    else:
+        tree = bpy.data.node_groups.new("Make Real", "CompositorNodeTree")
+        tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
+        output = tree.nodes.new("NodeGroupOutput")
+        scene.compositing_node_group = tree
+    layers = tree.nodes.new("CompositorNodeRLayers")
+    layers.location = (-300.0, 0.0)
+    tree.links.new(layers.outputs["Image"], output.inputs["Image"])
+    return tree
+
+
+def drop_compositor_tree(scene: bpy.types.Scene) -> None:
+    """Undo `make_compositor_tree`. Blender 4 keeps a scene's tree, switched off and empty."""
+    if IS_5:
+        tree = scene.compositing_node_group
+        scene.compositing_node_group = None
+        if tree.users == 0:
+            bpy.data.node_groups.remove(tree)
+    else:
+        scene.node_tree.nodes.clear()
+        scene.use_nodes = False

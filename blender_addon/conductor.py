@@ -1,0 +1,258 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keeps the session: turns what the client and the process do into events, and carries the effects out.
+
+Nothing here waits, and nothing here knows Blender: where a picture goes to is the ticket's own affair.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from . import session_events as ev
+from .backend_process import BackendProcess, Launch
+from .protocol import (
+    Client,
+    Connection,
+    Error,
+    ErrorCode,
+    Finished,
+    JobState,
+    Lost,
+    MakeRealError,
+    PlaneName,
+    Progress,
+    Refused,
+    Status,
+    TranslationRequest,
+    Welcome,
+    read_connection,
+)
+from .session import Phase, Session, advance
+
+CLIENT_NAME = "make_real extension"
+LOOK_INTERVAL_S = 0.25
+"""Seconds between two looks at the connection file."""
+
+Storing = Generator[None, None, MakeRealError | None]
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """A picture that was collected.
+
+    Args:
+        store: Takes the result home in small steps; returns what could not be done although the picture is
+            safe, raises MakeRealError when it is not.
+    """
+
+    job_id: str
+    label: str
+    request: TranslationRequest
+    planes: dict[PlaneName, np.ndarray] = field(repr=False)
+    store: Callable[[Finished], Storing]
+
+
+class Conductor:
+    """One session with the backend.
+
+    Args:
+        launch: Tells how the backend shall be started.
+        on_change: Called after each change of the session.
+    """
+
+    def __init__(self, launch: Callable[[], Launch], on_change: Callable[[], None]) -> None:
+        self.session = Session()
+        self._launch = launch
+        self._on_change = on_change
+        self._client: Client | None = None
+        self._process: BackendProcess | None = None
+        self._ending: list[BackendProcess] = []
+        self._tickets: dict[str, Ticket] = {}
+        self._finished: Finished | None = None
+        self._storing: Storing | None = None
+        self._next_look = 0.0
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Models that the backend has, as far as it was asked."""
+        welcome = self._client.welcome if self._client else None
+        return welcome.models if welcome else ()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way."""
+        return self.session.job is None and self.session.phase not in (Phase.STARTING, Phase.LOST)
+
+    def translate(self, ticket: Ticket) -> None:
+        """Take a picture; ignored while there is another one (`session.can_translate`)."""
+        self._tickets[ticket.job_id] = ticket
+        self.dispatch(ev.TranslateClicked(ticket.job_id, ticket.label))
+
+    def dispatch(self, event: ev.Event) -> None:
+        """Advance the session and carry out what follows."""
+        before = self.session
+        self.session, effects = advance(before, event)
+        for effect in effects:
+            self._carry_out(effect)
+        if self.session != before:
+            self._on_change()
+
+    def tick(self, budget_s: float) -> None:
+        """Do a little of whatever is to be done, for about `budget_s` seconds."""
+        deadline = time.perf_counter() + budget_s
+        self._watch_process()
+        self._look_for_connection()
+        if self._client:
+            self._hear(self._client, budget_s / 2)
+        while self._storing and time.perf_counter() < deadline:
+            self._store_a_little()
+
+    def quit(self) -> None:
+        """Blender or the extension ends: close the sockets and the backend."""
+        self._close_client()
+        for process in [*self._ending, self._process]:
+            if process:
+                process.quit()
+        self._process = None
+        self._ending = []
+
+    # What happens
+
+    def _watch_process(self) -> None:
+        self._ending = [process for process in self._ending if process.ended() is None]
+        if self._process is None:
+            return
+        how = self._process.ended()
+        if how is not None:
+            self._process = None
+            # Another backend may be serving: then this one's end changes nothing.
+            if self._live_connection() is None:
+                self.dispatch(ev.BackendGone(how))
+
+    def _look_for_connection(self) -> None:
+        if self.session.phase not in (Phase.STARTING, Phase.LOST) or time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + LOOK_INTERVAL_S
+        if self._live_connection() is not None:
+            # A client that lost its backend finds the next one by itself.
+            if self._client is None:
+                self.dispatch(ev.ConnectionSeen())
+        elif self._process is None:
+            if self.session.phase is Phase.LOST:
+                self.dispatch(ev.BackendGone("its process has ended"))
+            else:
+                self._start_process()
+
+    def _live_connection(self) -> Connection | None:
+        try:
+            return read_connection()
+        except MakeRealError as problem:
+            self.dispatch(ev.BackendFailed(problem))
+            return None
+
+    def _hear(self, client: Client, budget_s: float) -> None:
+        for message in client.poll(budget_s):
+            if client is not self._client:
+                return
+            if isinstance(message, Finished):
+                self._finished = message
+            event = _event_of(message)
+            if event is not None:
+                self.dispatch(event)
+        if self.session.phase is Phase.LOADING and client.pong and client.pong.device:
+            self.dispatch(ev.Welcomed(client.pong.device))
+
+    def _store_a_little(self) -> None:
+        job_id = self._finished.job_id
+        try:
+            next(self._storing)
+        except StopIteration as end:
+            self._storing = self._finished = None
+            self.dispatch(ev.ResultStored(job_id, end.value))
+        except MakeRealError as problem:
+            self._storing = self._finished = None
+            self.dispatch(ev.JobEnded(job_id, problem))
+
+    # What is done
+
+    def _carry_out(self, effect: ev.Effect) -> None:
+        match effect:
+            case ev.FindBackend():
+                self._next_look = 0.0
+                self._look_for_connection()
+            case ev.OpenClient():
+                self._open_client()
+            case ev.CloseClient():
+                self._close_client()
+            case ev.StopBackend():
+                if self._process:
+                    self._process.stop()
+                    self._ending.append(self._process)
+                    self._process = None
+            case ev.Submit(job_id):
+                self._submit(self._tickets[job_id])
+            case ev.CancelJob(job_id):
+                self._client.cancel(job_id)
+            case ev.StoreResult(job_id):
+                self._storing = self._tickets[job_id].store(self._finished)
+            case ev.Acknowledge(job_id):
+                if self._client:
+                    self._client.acknowledge(job_id)
+            case ev.ForgetJob(job_id):
+                self._tickets.pop(job_id, None)
+
+    def _start_process(self) -> None:
+        try:
+            self._process = BackendProcess(self._launch())
+        except MakeRealError as problem:
+            missing = problem.code is ErrorCode.BACKEND_NOT_FOUND
+            self.dispatch(ev.BackendMissing(problem) if missing else ev.BackendFailed(problem))
+
+    def _open_client(self) -> None:
+        connection = self._live_connection()
+        if connection is not None:
+            self._client = Client(connection, CLIENT_NAME)
+
+    def _close_client(self) -> None:
+        if self._client:
+            self._client.close()
+        self._client = None
+
+    def _submit(self, ticket: Ticket) -> None:
+        try:
+            self._client.submit(ticket.request, ticket.planes, job_id=ticket.job_id, label=ticket.label)
+        except MakeRealError as problem:
+            self.dispatch(ev.JobEnded(ticket.job_id, problem))
+
+
+def _event_of(message: object) -> ev.Event | None:
+    """What a message of the backend means to the session."""
+    match message:
+        case Welcome(device=device):
+            return ev.Welcomed(device)
+        case Refused(code=code, versions=versions):
+            spoken = f"the backend speaks versions {versions[0]} to {versions[1]}"
+            return ev.BackendFailed(MakeRealError(code, spoken))
+        case Lost():
+            return ev.ConnectionLost()
+        case Status(job_id=job_id, state=JobState.QUEUED, position=position):
+            return ev.JobQueued(job_id, position)
+        case Status(job_id=job_id, state=JobState.FAILED, error=code, detail=detail):
+            return ev.JobEnded(job_id, MakeRealError(code or ErrorCode.INTERNAL, detail))
+        case Status(job_id=job_id, state=JobState.DELIVERED):
+            # To the current job this can only mean that its result was taken elsewhere; later ones ignore it.
+            return ev.JobEnded(job_id, MakeRealError(ErrorCode.JOB_UNKNOWN))
+        case Status(job_id=job_id, state=JobState.CANCELLED):
+            return ev.JobEnded(job_id, None)
+        case Progress(job_id=job_id, stage=stage, step=step, steps=steps, fraction=fraction):
+            return ev.JobProgressed(job_id, stage.value, step, steps, fraction)
+        case Finished(job_id=job_id):
+            return ev.JobFinished(job_id)
+        case Error(code=code, detail=detail, job_id=job_id):
+            problem = MakeRealError(code, detail)
+            return ev.JobEnded(job_id, problem) if job_id else ev.Failed(problem)
+    return None

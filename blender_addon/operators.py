@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the artist can click. Each operator checks, calls one plain function and reports."""
+
+import uuid
+from typing import ClassVar
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, FloatProperty
+
+from . import compositor, garment, preferences, properties, pump, render_passes, results
+from . import session_events as ev
+from .conductor import Storing, Ticket
+from .protocol import Finished, MakeRealError, PlaneName
+from .session import can_translate
+
+
+def collect(scene: bpy.types.Scene) -> Ticket:
+    """Everything that one translation of the scene's finished render needs.
+
+    Raises:
+        MakeRealError: NO_RENDER, NO_MASK_PASSES, EMPTY_MASK.
+    """
+    request = properties.request(scene.make_real)
+    image = render_passes.display_picture(scene)
+    planes = {PlaneName.IMAGE: image, **garment.masks(scene, image.shape[:2])}
+    target = results.destination(scene, planes.get(PlaneName.GARMENT))
+
+    def store(finished: Finished) -> Storing:
+        told = finished.result
+        picture = results.Picture(finished.planes[PlaneName.IMAGE], told.recipe, told.report, told.seconds)
+        return results.store(target, picture)
+
+    return Ticket(
+        job_id=uuid.uuid4().hex,
+        label=f"{scene.name}, frame {scene.frame_current}"[:255],
+        request=request,
+        planes=planes,
+        store=store,
+    )
+
+
+class Translate(bpy.types.Operator):
+    """Turn the finished render into a photograph of the same garment"""
+
+    bl_idname = "make_real.translate"
+    bl_label = "Make Real"
+
+    wait: BoolProperty(
+        name="Wait",
+        description="Wait for the picture; only without a window (blender -b)",
+        default=False,
+        options={"SKIP_SAVE"},
+    )
+    timeout: FloatProperty(name="Timeout", description="Longest wait in seconds", default=3600.0, min=1.0)
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Whether a click would be taken."""
+        if can_translate(pump.session()):
+            return True
+        cls.poll_message_set("Make Real is working on a picture; wait for it or cancel it")
+        return False
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Collect and submit."""
+        try:
+            ticket = collect(context.scene)
+        except MakeRealError as problem:
+            pump.conductor().dispatch(ev.Failed(problem))
+            return _refuse(self, problem)
+        pump.conductor().translate(ticket)
+        pump.wake()
+        if self.wait and bpy.app.background:
+            pump.run_until_idle(self.timeout)
+        problem = pump.session().problem
+        return _refuse(self, problem) if problem else {"FINISHED"}
+
+
+def _refuse(operator: bpy.types.Operator, problem: MakeRealError) -> set[str]:
+    operator.report({"ERROR"}, problem.message)
+    return {"CANCELLED"}
+
+
+class Cancel(bpy.types.Operator):
+    """Stop the picture that Make Real is working on"""
+
+    bl_idname = "make_real.cancel"
+    bl_label = "Cancel"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Whether there is anything to stop."""
+        job = pump.session().job
+        return job is not None and not job.cancelling
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Ask for it; the backend answers within a step."""
+        pump.conductor().dispatch(ev.CancelClicked())
+        return {"FINISHED"}
+
+
+class StartBackend(bpy.types.Operator):
+    """Start the backend now, so that the first picture need not wait for it"""
+
+    bl_idname = "make_real.start_backend"
+    bl_label = "Start Backend"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Find it or start it."""
+        pump.conductor().dispatch(ev.StartClicked())
+        pump.wake()
+        problem = pump.session().problem
+        return _refuse(self, problem) if problem else {"FINISHED"}
+
+
+class StopBackend(bpy.types.Operator):
+    """Stop the backend and free its memory; one that was started outside Blender is only disconnected"""
+
+    bl_idname = "make_real.stop_backend"
+    bl_label = "Stop Backend"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Stop it."""
+        pump.conductor().dispatch(ev.StopClicked())
+        return {"FINISHED"}
+
+
+class OpenLog(bpy.types.Operator):
+    """Open what the backend has printed"""
+
+    bl_idname = "make_real.open_log"
+    bl_label = "Open Log"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Whether the backend was ever started from here."""
+        return preferences.log_path().exists()
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Open it in the system's viewer."""
+        bpy.ops.wm.path_open(filepath=str(preferences.log_path()))
+        return {"FINISHED"}
+
+
+class OpenPreferences(bpy.types.Operator):
+    """Show where the path of the make-real program is set"""
+
+    bl_idname = "make_real.open_preferences"
+    bl_label = "Open Preferences"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Open the extension's preferences."""
+        bpy.ops.preferences.addon_show(module=__package__)
+        return {"FINISHED"}
+
+
+class EnablePasses(bpy.types.Operator):
+    """Let the next render write the Cryptomatte passes that the garment's mask is made from"""
+
+    bl_idname = "make_real.enable_passes"
+    bl_label = "Enable Passes"
+    bl_options: ClassVar = {"REGISTER", "UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Switch them on in every view layer that is rendered."""
+        for layer in context.scene.view_layers:
+            if layer.use:
+                layer.use_pass_cryptomatte_object = True
+                layer.use_pass_cryptomatte_material = True
+        self.report({"INFO"}, "Passes are on: render the picture again, then click Make Real")
+        return {"FINISHED"}
+
+
+class AddPicks(bpy.types.Operator):
+    """Add what is selected to the garment"""
+
+    bl_idname = "make_real.add_picks"
+    bl_label = "Add From Selection"
+    bl_options: ClassVar = {"REGISTER", "UNDO"}
+
+    kind: EnumProperty(
+        name="Add",
+        items=(
+            ("OBJECT", "Selected Objects", "Every selected object"),
+            ("MATERIAL", "Active Material", "The active object's active material"),
+            ("COLLECTION", "Active Collection", "The collection that is active in the Outliner"),
+        ),
+    )
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Add them, each once."""
+        picks = context.scene.make_real.picks
+        new = [target for target in self._targets(context) if target not in [pick.target for pick in picks]]
+        for target in new:
+            pick = picks.add()
+            pick.kind = self.kind
+            setattr(pick, self.kind.lower(), target)
+        if not new:
+            self.report({"WARNING"}, "Nothing is selected that is not in the list already")
+            return {"CANCELLED"}
+        context.scene.make_real.active_pick = len(picks) - 1
+        return {"FINISHED"}
+
+    def _targets(self, context: bpy.types.Context) -> list[bpy.types.ID]:
+        if self.kind == "OBJECT":
+            return list(context.view_layer.objects.selected)
+        if self.kind == "COLLECTION":
+            collection = context.view_layer.active_layer_collection.collection
+            # The scene's own collection is a part of the scene: nothing can point to it.
+            return [] if collection.is_embedded_data else [collection]
+        active = context.view_layer.objects.active
+        return [active.active_material] if active and active.active_material else []
+
+
+class RemovePick(bpy.types.Operator):
+    """Take the marked line out of the list"""
+
+    bl_idname = "make_real.remove_pick"
+    bl_label = "Remove Pick"
+    bl_options: ClassVar = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Whether the list has a line."""
+        return len(context.scene.make_real.picks) > 0
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Remove it."""
+        settings = context.scene.make_real
+        settings.picks.remove(settings.active_pick)
+        settings.active_pick = max(0, min(settings.active_pick, len(settings.picks) - 1))
+        return {"FINISHED"}
+
+
+class RemoveFromCompositor(bpy.types.Operator):
+    """Take the result's and the mask's nodes out of the compositor; your own nodes stay as they are"""
+
+    bl_idname = "make_real.remove_from_compositor"
+    bl_label = "Remove from Compositor"
+    bl_options: ClassVar = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        """Whether a result stands there."""
+        return compositor.is_inserted(context.scene)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Remove them."""
+        compositor.remove(context.scene)
+        return {"FINISHED"}
+
+
+CLASSES = (
+    Translate,
+    Cancel,
+    StartBackend,
+    StopBackend,
+    OpenLog,
+    OpenPreferences,
+    EnablePasses,
+    AddPicks,
+    RemovePick,
+    RemoveFromCompositor,
+)
+
+
+def register() -> None:
+    """Make the operators known to Blender."""
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+
+
+def unregister() -> None:
+    """Take them back."""
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the artist sees: the Image Editor's sidebar and header, and the Render menu."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import ClassVar
+
+import bpy
+
+from . import pump
+from .status_line import StatusLine, status_line
+
+CHARACTERS_PER_LINE = 44
+KIND_ICONS = {"OBJECT": "OBJECT_DATA", "MATERIAL": "MATERIAL", "COLLECTION": "OUTLINER_COLLECTION"}
+
+
+class _InImageEditor:
+    """Mixin: Blender draws nothing for a panel that inherits from a registered panel."""
+
+    bl_space_type = "IMAGE_EDITOR"
+    bl_region_type = "UI"
+    bl_category = "Make Real"
+
+
+class MAKE_REAL_PT_main(_InImageEditor, bpy.types.Panel):  # noqa: N801  Blender's naming rule
+    """State, progress and the button."""
+
+    bl_label = "Make Real"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw from the session alone."""
+        layout = self.layout
+        line = status_line(pump.session())
+        column = layout.column(align=True)
+        column.scale_y = 1.4
+        column.operator("make_real.translate", icon="SHADERFX")
+        _draw_state(layout, line)
+        settings = context.scene.make_real
+        if settings.result:
+            layout.label(text=settings.result.name, icon="IMAGE_DATA")
+        layout.prop(settings, "use_compositor")
+        layout.operator("make_real.remove_from_compositor", icon="NODE_COMPOSITING")
+
+
+def _draw_state(layout: bpy.types.UILayout, line: StatusLine) -> None:
+    if line.fraction is not None:
+        layout.progress(factor=line.fraction, type="BAR", text=line.text)
+    else:
+        layout.label(text=line.text, icon="INFO")
+    for number, text in enumerate(line.problem):
+        for part in textwrap.wrap(text, CHARACTERS_PER_LINE):
+            layout.label(text=part, icon="ERROR" if number == 0 else "NONE")
+            number = -1
+    if line.operator != "make_real.translate":
+        layout.operator(line.operator)
+
+
+class MAKE_REAL_UL_picks(bpy.types.UIList):  # noqa: N801
+    """One line for each pick."""
+
+    def draw_item(self, context, layout, data, item, icon, active_data, active_property) -> None:
+        """Draw the pick's name and its use."""
+        row = layout.row(align=True)
+        row.label(text=item.label, icon=KIND_ICONS[item.kind] if item.target else "ERROR")
+        row.prop(item, "role", text="", emboss=False)
+
+
+class MAKE_REAL_PT_garment(_InImageEditor, bpy.types.Panel):  # noqa: N801
+    """What the garment is."""
+
+    bl_label = "Garment"
+    bl_parent_id = "MAKE_REAL_PT_main"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the list of picks."""
+        layout = self.layout
+        settings = context.scene.make_real
+        layout.template_list("MAKE_REAL_UL_picks", "", settings, "picks", settings, "active_pick", rows=3)
+        if not settings.picks:
+            layout.label(text="Nothing picked: the whole picture is garment")
+        row = layout.row(align=True)
+        row.operator_menu_enum("make_real.add_picks", "kind", icon="ADD")
+        row.operator("make_real.remove_pick", text="", icon="REMOVE")
+        layout.operator("make_real.enable_passes", icon="RENDERLAYERS")
+
+
+class MAKE_REAL_PT_settings(_InImageEditor, bpy.types.Panel):  # noqa: N801
+    """Everything that decides the picture."""
+
+    bl_label = "Settings"
+    bl_parent_id = "MAKE_REAL_PT_main"
+    bl_options: ClassVar = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw the request's fields."""
+        layout = self.layout
+        layout.use_property_split = True
+        settings = context.scene.make_real
+        layout.prop(settings, "model")
+        layout.prop(settings, "steps")
+        column = layout.column(align=True)
+        column.prop(settings, "garment_strength")
+        column.prop(settings, "rest_strength")
+        column = layout.column(align=True)
+        for name in ("guidance_scale", "texture_lock", "texture_steps", "detail"):
+            column.prop(settings, name)
+
+
+class MAKE_REAL_PT_backend(_InImageEditor, bpy.types.Panel):  # noqa: N801
+    """The backend by hand."""
+
+    bl_label = "Backend"
+    bl_parent_id = "MAKE_REAL_PT_main"
+    bl_options: ClassVar = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        """Draw its buttons."""
+        row = self.layout.row(align=True)
+        row.operator("make_real.start_backend", text="Start")
+        row.operator("make_real.stop_backend", text="Stop")
+        self.layout.operator("make_real.open_log", icon="TEXT")
+
+
+def _draw_header(self, context: bpy.types.Context) -> None:
+    line = status_line(pump.session())
+    if line.fraction is None:
+        self.layout.operator("make_real.translate", icon="SHADERFX")
+    else:
+        self.layout.progress(factor=line.fraction, type="BAR", text=line.text)
+        self.layout.operator("make_real.cancel", text="", icon="X")
+
+
+def _draw_render_menu(self, context: bpy.types.Context) -> None:
+    self.layout.separator()
+    self.layout.operator("make_real.translate", icon="SHADERFX")
+
+
+CLASSES = (
+    MAKE_REAL_UL_picks,
+    MAKE_REAL_PT_main,
+    MAKE_REAL_PT_garment,
+    MAKE_REAL_PT_settings,
+    MAKE_REAL_PT_backend,
+)
+
+
+def register() -> None:
+    """Put everything in its place."""
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+    bpy.types.IMAGE_HT_header.append(_draw_header)
+    bpy.types.TOPBAR_MT_render.append(_draw_render_menu)
+
+
+def unregister() -> None:
+    """Take everything out again."""
+    bpy.types.TOPBAR_MT_render.remove(_draw_render_menu)
+    bpy.types.IMAGE_HT_header.remove(_draw_header)
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

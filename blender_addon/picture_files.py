@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files of a result: numbered, never overwritten, complete or absent."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .protocol import ErrorCode, MakeRealError
+
+
+@dataclass(frozen=True)
+class ResultPaths:
+    """Where one result's files are, `<folder>/<number>_<what>`."""
+
+    folder: Path
+    number: int
+
+    def _named(self, what: str) -> Path:
+        return self.folder / f"{self.number:04}_{what}"
+
+    @property
+    def display(self) -> Path:
+        """16-bit PNG, what the artist sees."""
+        return self._named("display.png")
+
+    @property
+    def linear(self) -> Path:
+        """Float EXR, scene-linear, for the compositor."""
+        return self._named("linear.exr")
+
+    @property
+    def mask(self) -> Path:
+        """16-bit grey PNG, the garment's coverage."""
+        return self._named("mask.png")
+
+    @property
+    def recipe(self) -> Path:
+        """JSON: what reproduces the picture, and the figures about it."""
+        return self._named("recipe.json")
+
+
+def reserve(folder: Path) -> ResultPaths:
+    """Claim the next number of a folder, also against another Blender that claims one at this moment.
+
+    Raises:
+        MakeRealError: DISK_FULL, naming the folder.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        taken = [int(match[1]) for path in folder.iterdir() if (match := re.match(r"(\d{4,})_", path.name))]
+        paths = ResultPaths(folder, max(taken, default=0) + 1)
+        while True:
+            try:
+                paths.recipe.touch(exist_ok=False)
+                return paths
+            except FileExistsError:
+                paths = ResultPaths(folder, paths.number + 1)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
+def write(path: Path, pieces: Iterable[bytes]) -> Iterator[None]:
+    """Write a file piece by piece, pausing after each; it appears under its name when it is safe on the disk.
+
+    Raises:
+        MakeRealError: DISK_FULL, naming the file.
+    """
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            for piece in pieces:
+                file.write(piece)
+                yield
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def unwritable(path: Path, error: OSError) -> MakeRealError:
+    """The error of a file that the system would not let us write."""
+    return MakeRealError(ErrorCode.DISK_FULL, f"{path}: {error.strerror or error}")

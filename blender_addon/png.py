@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Write 16-bit PNG in small pieces, so that a large picture does not stop Blender's window.
+
+PNG specification, third edition (w3.org/TR/png-3).
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+COLOR_TYPES = {1: 0, 3: 2, 4: 6}
+"""Channels -> colour type: grey, RGB, RGBA."""
+BYTES_AT_ONCE = 1 << 17
+"""Pixels compressed between two pauses; about two milliseconds."""
+UP = 2
+"""Filter type: each byte is stored as its difference to the byte above."""
+
+
+def encode(picture: np.ndarray, texts: Mapping[str, str]) -> Iterator[bytes]:
+    """Encode a picture.
+
+    Args:
+        picture: (height, width), (height, width, 3) or (height, width, 4) uint16, straight alpha.
+        texts: Keyword -> text, stored as uncompressed iTXt chunks.
+
+    Yields:
+        The file's bytes, in order.
+    """
+    height, width = picture.shape[:2]
+    channels = 1 if picture.ndim == 2 else picture.shape[2]
+    header = struct.pack(">IIBBBBB", width, height, 16, COLOR_TYPES[channels], 0, 0, 0)
+    yield b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header)
+    for keyword, text in texts.items():
+        yield _chunk(b"iTXt", keyword.encode("latin-1") + b"\0\0\0\0\0" + text.encode("utf-8"))
+    deflater = zlib.compressobj(4)
+    line_bytes = width * channels * 2
+    lines_at_once = max(1, BYTES_AT_ONCE // line_bytes)
+    above = np.zeros((1, line_bytes), np.uint8)
+    for row in range(0, height, lines_at_once):
+        rows = np.ascontiguousarray(picture[row : row + lines_at_once], dtype=">u2")
+        lines = rows.view(np.uint8).reshape(-1, line_bytes)
+        filtered = np.empty((len(lines), line_bytes + 1), np.uint8)
+        filtered[:, 0] = UP
+        filtered[:, 1:] = lines - np.concatenate([above, lines[:-1]])
+        above = lines[-1:]
+        yield _chunk(b"IDAT", deflater.compress(filtered.tobytes()))
+    yield _chunk(b"IDAT", deflater.flush()) + _chunk(b"IEND", b"")
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

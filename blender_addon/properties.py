@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the artist sets for a scene: the request's fields, and what the garment is."""
+
+import bpy
+from bpy.props import (
+    BoolProperty,
+    CollectionProperty,
+    EnumProperty,
+    FloatProperty,
+    IntProperty,
+    PointerProperty,
+    StringProperty,
+)
+
+from . import pump
+from .protocol import RANGES, TranslationRequest
+
+DEFAULTS = TranslationRequest()
+
+
+def _number(name: str, label: str, description: str, kind: type = float):
+    """A property with the range and the default of the request's field."""
+    low, high = RANGES[name]
+    values = {"min": kind(low), "max": kind(high), "default": kind(getattr(DEFAULTS, name))}
+    if kind is int:
+        return IntProperty(name=label, description=description, **values)
+    subtype = {"subtype": "FACTOR"} if high == 1.0 else {}
+    return FloatProperty(name=label, description=description, precision=2, **subtype, **values)
+
+
+def _model_names(_settings, _context, text: str) -> list[str]:
+    return [name for name in pump.models() if text.lower() in name.lower()]
+
+
+class GarmentPick(bpy.types.PropertyGroup):
+    """One object, material or collection that the artist picked."""
+
+    kind: EnumProperty(
+        name="Kind",
+        items=(
+            ("OBJECT", "Object", "An object", "OBJECT_DATA", 0),
+            ("MATERIAL", "Material", "Everything with this material", "MATERIAL", 1),
+            ("COLLECTION", "Collection", "Every object in this collection", "OUTLINER_COLLECTION", 2),
+        ),
+    )
+    role: EnumProperty(
+        name="Use",
+        description="What happens to these pixels",
+        items=(
+            ("GARMENT", "Garment", "Its texture is kept while light and cloth become real", "MATCLOTH", 0),
+            ("PROTECTED", "Protected", "These pixels come back exactly as they were rendered", "LOCKED", 1),
+        ),
+    )
+    object: PointerProperty(type=bpy.types.Object)
+    material: PointerProperty(type=bpy.types.Material)
+    collection: PointerProperty(type=bpy.types.Collection)
+
+    @property
+    def target(self) -> bpy.types.ID | None:
+        """What was picked; None when it was deleted since."""
+        return getattr(self, self.kind.lower())
+
+    @property
+    def label(self) -> str:
+        """Its name for a person."""
+        return self.target.name if self.target else f"deleted {self.kind.lower()}"
+
+
+class MakeRealSettings(bpy.types.PropertyGroup):
+    """Settings of one scene (`scene.make_real`)."""
+
+    model: StringProperty(
+        name="Model",
+        description="Name of an installed model; starter is the built-in one",
+        default=DEFAULTS.model,
+        search=_model_names,
+    )
+    steps: _number("steps", "Steps", "Steps over the whole schedule: more is slower and finer", int)
+    garment_strength: _number(
+        "garment_strength", "Garment", "How far the garment may move from the render; 0 keeps it as it is"
+    )
+    rest_strength: _number(
+        "rest_strength", "Rest", "How far the rest may move from the render; 0 keeps it as it is"
+    )
+    guidance_scale: _number(
+        "guidance_scale",
+        "Guidance",
+        "How strongly the picture is led away from a render's look; 1 is not at all",
+    )
+    texture_lock: _number(
+        "texture_lock",
+        "Texture Lock",
+        "How firmly the garment's prints, weave and stitches are held in place",
+    )
+    texture_steps: _number(
+        "texture_steps", "Lock Duration", "Part of the steps during which the texture is held in place"
+    )
+    detail: _number(
+        "detail", "Detail", "How much of the render's finest detail is given back to the garment at the end"
+    )
+    use_compositor: BoolProperty(
+        name="Add to Compositor",
+        description="Put the result and the garment's mask into the compositor; your nodes are not touched",
+        default=True,
+    )
+    picks: CollectionProperty(type=GarmentPick)
+    active_pick: IntProperty(name="Pick")
+    result: PointerProperty(type=bpy.types.Image, name="Result", description="The last result of this scene")
+
+
+def request(settings: MakeRealSettings) -> TranslationRequest:
+    """The request that the settings stand for."""
+    # A Blender float has 32 bits: 0.3 is 0.30000001192..., which would make another request of it.
+    floats = {name: round(getattr(settings, name), 6) for name in RANGES if name != "steps"}
+    return TranslationRequest(model=settings.model, steps=settings.steps, **floats)
+
+
+CLASSES = (GarmentPick, MakeRealSettings)
+
+
+def register() -> None:
+    """Make the settings known to Blender."""
+    for cls in CLASSES:
+        bpy.utils.register_class(cls)
+    bpy.types.Scene.make_real = PointerProperty(type=MakeRealSettings)
+
+
+def unregister() -> None:
+    """Take the settings back; what a blend file holds of them stays in it."""
+    del bpy.types.Scene.make_real
+    for cls in reversed(CLASSES):
+        bpy.utils.unregister_class(cls)

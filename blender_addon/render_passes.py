@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The finished render as arrays, without rendering again and without a trace in the blend file.
+
+`Image.save_render` of the Render Result is the one way that keeps every pass, with and without a window, from
+Blender 4.2 to 5.2: viewer nodes are empty in the background, and a multilayer image's `pixels` always.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from . import compat, exr
+from .protocol import ErrorCode, MakeRealError
+from .scene_guard import borrowed_image_settings, temporary_image
+
+
+def display_picture(scene: bpy.types.Scene) -> np.ndarray:
+    """The render as the artist sees it: composited, under the scene's view transform, look and exposure.
+
+    Returns:
+        (height, width, 3) uint16, or (height, width, 4) with straight alpha when the film is transparent.
+
+    Raises:
+        MakeRealError: NO_RENDER.
+    """
+    color_mode = "RGBA" if scene.render.film_transparent else "RGB"
+    with tempfile.TemporaryDirectory(prefix="make_real_") as folder:
+        path = Path(folder) / "display.png"
+        with borrowed_image_settings(scene) as settings:
+            compat.set_png(settings, color_mode)
+            _save_render(scene, path)
+        pixels = read_pixels(path, "Non-Color")
+    return np.rint(pixels[..., : len(color_mode)] * 65535.0).astype(np.uint16)
+
+
+def channels(scene: bpy.types.Scene) -> dict[str, np.ndarray]:
+    """Every pass of the render: channel name -> (height, width) array, as `exr.read` gives them.
+
+    Raises:
+        MakeRealError: NO_RENDER.
+    """
+    with tempfile.TemporaryDirectory(prefix="make_real_") as folder:
+        path = Path(folder) / "passes.exr"
+        with borrowed_image_settings(scene) as settings:
+            compat.set_multilayer_exr(settings)
+            _save_render(scene, path)
+        return exr.read(path)
+
+
+def _save_render(scene: bpy.types.Scene, path: Path) -> None:
+    result = bpy.data.images.get("Render Result")
+    if result is None:
+        raise MakeRealError(ErrorCode.NO_RENDER)
+    try:
+        result.save_render(str(path), scene=scene)
+    except RuntimeError as error:
+        raise MakeRealError(ErrorCode.NO_RENDER, str(error).removeprefix("Error: ").strip()) from error
+
+
+def read_pixels(path: Path, color_space: str) -> np.ndarray:
+    """Pixels of a picture file, taken from a colour space to the scene's linear one.
+
+    Args:
+        color_space: Name that Blender knows; `Non-Color` leaves the values as they are in the file.
+
+    Returns:
+        (height, width, 4) float32, top row first, alpha not multiplied in.
+
+    Raises:
+        TypeError: Blender does not know the colour space.
+    """
+    with temporary_image(str(path)) as image:
+        image.colorspace_settings.name = color_space
+        image.alpha_mode = "CHANNEL_PACKED"
+        width, height = image.size
+        pixels = np.empty(height * width * 4, np.float32)
+        image.pixels.foreach_get(pixels)
+    return pixels.reshape(height, width, 4)[::-1]

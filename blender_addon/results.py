@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A finished picture comes home: first to the disk, then into the Image Editor and the compositor."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import bpy
+import numpy as np
+
+from . import compositor, exr, picture_files, png, view_transform
+from .picture_files import ResultPaths
+from .protocol import MakeRealError
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a result belongs, as it was when Make Real was clicked.
+
+    Args:
+        folder: Folder for its files.
+        blend_file: The blend file, empty when it was never saved.
+        scene: Name of the scene.
+        frame: Frame that was rendered.
+        view: How the scene was shown.
+        garment: (height, width) uint16 coverage of the garment, None when nothing was picked.
+        use_compositor: Whether nodes are wanted.
+    """
+
+    folder: Path
+    blend_file: str
+    scene: str
+    frame: int
+    view: view_transform.View
+    garment: np.ndarray | None
+    use_compositor: bool
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What came from the backend: the display picture, and what the protocol's `Result` says about it."""
+
+    image: np.ndarray
+    recipe: Mapping[str, Any]
+    report: Mapping[str, float]
+    seconds: Mapping[str, float]
+
+
+def destination(scene: bpy.types.Scene, garment: np.ndarray | None) -> Destination:
+    """Where a result of the scene belongs: beside the blend file, or in the extension's own folder."""
+    name = bpy.path.clean_name(scene.name)
+    if bpy.data.filepath:
+        folder = Path(bpy.path.abspath("//")) / "make_real" / name
+    else:
+        folder = Path(bpy.utils.extension_path_user(__package__, path="results", create=True)) / name
+    return Destination(
+        folder=folder,
+        blend_file=bpy.data.filepath,
+        scene=scene.name,
+        frame=scene.frame_current,
+        view=view_transform.of_scene(scene),
+        garment=garment,
+        use_compositor=scene.make_real.use_compositor,
+    )
+
+
+def store(target: Destination, picture: Picture) -> Generator[None, None, MakeRealError | None]:
+    """Write the result's files, then show it. Pauses between small steps.
+
+    Returns:
+        None, or why the picture, which is safe and shown, is not in the compositor: UNSUPPORTED_VIEW,
+        COMPOSITOR_LOCKED, DISK_FULL.
+
+    Raises:
+        MakeRealError: DISK_FULL: the picture is not on the disk, and nothing was shown.
+    """
+    paths = picture_files.reserve(target.folder)
+    recipe = _recipe(target, picture)
+    try:
+        yield from picture_files.write(paths.display, png.encode(picture.image, {"make_real": recipe}))
+        if target.garment is not None:
+            yield from picture_files.write(paths.mask, png.encode(target.garment, {}))
+        yield from picture_files.write(paths.recipe, [recipe.encode("utf-8")])
+    except MakeRealError:
+        for path in (paths.display, paths.mask, paths.recipe):
+            path.unlink(missing_ok=True)
+        raise
+    scene = _show(target, paths)
+    if not target.use_compositor:
+        return None
+    try:
+        yield from _write_linear(paths, target, picture, recipe)
+        if scene is not None:
+            compositor.insert(scene, paths)
+    except MakeRealError as problem:
+        return problem
+    return None
+
+
+def _recipe(target: Destination, picture: Picture) -> str:
+    scene = {"blend_file": Path(target.blend_file).name, "scene": target.scene, "frame": target.frame}
+    blender = {"version": bpy.app.version_string, "view": asdict(target.view), **scene}
+    content = {
+        "format": 1,
+        "recipe": dict(picture.recipe),
+        "report": dict(picture.report),
+        "seconds": dict(picture.seconds),
+        "blender": blender,
+    }
+    return json.dumps(content, ensure_ascii=False, indent=1, default=_as_text)
+
+
+def _as_text(value: object) -> str:
+    """Digests are bytes on the wire; a recipe is for people."""
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _write_linear(paths: ResultPaths, target: Destination, picture: Picture, recipe: str) -> Iterator[None]:
+    linear = view_transform.to_scene_linear(picture.image, target.view)
+    yield
+    channels = {name: linear[..., number] for number, name in enumerate("RGBA"[: linear.shape[2]])}
+    yield from picture_files.write(paths.linear, exr.encode(channels, {"make_real": recipe}))
+
+
+def _show(target: Destination, paths: ResultPaths) -> bpy.types.Scene | None:
+    """Open the display picture in the Image Editors that show the render, unless another file is open by now.
+
+    Returns:
+        The scene that the result belongs to, None when it is not open any more.
+    """
+    scene = bpy.data.scenes.get(target.scene)
+    if scene is None or bpy.data.filepath != target.blend_file:
+        return None
+    image = bpy.data.images.load(str(paths.display), check_existing=False)
+    image.name = f"Make Real {paths.number:04}"
+    image.colorspace_settings.name = "sRGB"
+    previous = scene.make_real.result
+    scene.make_real.result = image
+    for space in _image_editors():
+        if space.image is None or space.image.type == "RENDER_RESULT" or space.image == previous:
+            space.image = image
+    return scene
+
+
+def _image_editors() -> Iterator[bpy.types.SpaceImageEditor]:
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "IMAGE_EDITOR":
+                yield area.spaces.active

@@ -1,0 +1,195 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What may happen to the session (events), and what it may want done (effects)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .protocol import MakeRealError
+
+# Events
+
+
+@dataclass(frozen=True)
+class StartClicked:
+    """Start the backend without a picture."""
+
+
+@dataclass(frozen=True)
+class StopClicked:
+    """Stop the backend, and the job with it."""
+
+
+@dataclass(frozen=True)
+class TranslateClicked:
+    """A picture was collected and shall be translated."""
+
+    job_id: str
+    label: str
+
+
+@dataclass(frozen=True)
+class CancelClicked:
+    """Stop the job."""
+
+
+@dataclass(frozen=True)
+class BackendMissing:
+    """No program to start was found, or it is not one."""
+
+    problem: MakeRealError
+
+
+@dataclass(frozen=True)
+class BackendFailed:
+    """The backend could not be started, or refused us: trying again would not help."""
+
+    problem: MakeRealError
+
+
+@dataclass(frozen=True)
+class BackendGone:
+    """The backend's process is gone."""
+
+    detail: str
+
+
+@dataclass(frozen=True)
+class ConnectionSeen:
+    """A backend can be connected to."""
+
+
+@dataclass(frozen=True)
+class Welcomed:
+    """The backend has taken the client."""
+
+    device: str
+
+
+@dataclass(frozen=True)
+class ConnectionLost:
+    """The backend does not answer; the client goes on trying."""
+
+
+@dataclass(frozen=True)
+class JobQueued:
+    """The job waits in the backend's queue."""
+
+    job_id: str
+    position: int
+
+
+@dataclass(frozen=True)
+class JobProgressed:
+    """Work watermark of the job."""
+
+    job_id: str
+    stage: str
+    step: int
+    steps: int
+    fraction: float
+
+
+@dataclass(frozen=True)
+class JobFinished:
+    """The result has arrived and must be stored."""
+
+    job_id: str
+
+
+@dataclass(frozen=True)
+class ResultStored:
+    """The result is on disk and shown.
+
+    Args:
+        problem: What could not be done with it, although the picture is there.
+    """
+
+    job_id: str
+    problem: MakeRealError | None = None
+
+
+@dataclass(frozen=True)
+class JobEnded:
+    """The job ended without a result: it failed (problem) or was cancelled (None)."""
+
+    job_id: str
+    problem: MakeRealError | None
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Something failed before a job existed, for example collecting the picture."""
+
+    problem: MakeRealError
+
+
+Event = (
+    StartClicked | StopClicked | TranslateClicked | CancelClicked | BackendMissing | BackendFailed
+    | BackendGone | ConnectionSeen | Welcomed | ConnectionLost | JobQueued | JobProgressed | JobFinished
+    | ResultStored | JobEnded | Failed
+)  # fmt: skip
+
+
+# Effects
+
+
+@dataclass(frozen=True)
+class FindBackend:
+    """See to it that a backend runs: the one that runs already, or a new one."""
+
+
+@dataclass(frozen=True)
+class StopBackend:
+    """End the backend if it was started here."""
+
+
+@dataclass(frozen=True)
+class OpenClient:
+    """Connect to the backend that was seen."""
+
+
+@dataclass(frozen=True)
+class CloseClient:
+    """Close the client's sockets."""
+
+
+@dataclass(frozen=True)
+class Submit:
+    """Give the job to the client."""
+
+    job_id: str
+
+
+@dataclass(frozen=True)
+class CancelJob:
+    """Ask the backend to stop the job."""
+
+    job_id: str
+
+
+@dataclass(frozen=True)
+class StoreResult:
+    """Write the result to disk and show it."""
+
+    job_id: str
+
+
+@dataclass(frozen=True)
+class Acknowledge:
+    """Tell the backend that the result is safe."""
+
+    job_id: str
+
+
+@dataclass(frozen=True)
+class ForgetJob:
+    """Free the job's pixels."""
+
+    job_id: str
+
+
+Effect = (
+    FindBackend | StopBackend | OpenClient | CloseClient | Submit | CancelJob | StoreResult | Acknowledge
+    | ForgetJob
+)  # fmt: skip

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A `make-real serve` for the extension's tests: the real protocol over real sockets, without a model.
+
+It inverts pictures. `MAKE_REAL_SCRIPT` names the fault that it shall have, `MAKE_REAL_SCRIPT_DIR` a folder in
+which it counts its starts.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "protocol")]
+
+from scripted_server import ScriptedServer  # noqa: E402
+
+from protocol import (  # noqa: E402
+    Acknowledge,
+    Cancel,
+    ErrorCode,
+    JobState,
+    PlaneName,
+    Progress,
+    Stage,
+    Status,
+    default_connection_path,
+    is_alive,
+    remove_connection,
+    write_connection,
+)
+
+STEPS = 5
+
+
+def main() -> int:
+    """Serve until terminated or until the parent is gone."""
+    script = os.environ.get("MAKE_REAL_SCRIPT", "invert")
+    counter = Path(os.environ["MAKE_REAL_SCRIPT_DIR"]) / "starts.txt"
+    with counter.open("a") as file:
+        file.write(" ".join(sys.argv[1:]) + "\n")
+    starts = len(counter.read_text().splitlines())
+    if script == "no_start":
+        print("make-real: The chosen model is not installed.")
+        return 3
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    server = ScriptedServer(epoch=f"start {starts}")
+    path = default_connection_path()
+    write_connection(path, server.connection)
+    try:
+        serve(server, script, starts)
+    finally:
+        remove_connection(path, server.connection)
+        server.close()
+    return 0
+
+
+def serve(server: ScriptedServer, script: str, starts: int) -> None:
+    """Translate every job that has all its planes."""
+    parent = int(sys.argv[sys.argv.index("--parent-pid") + 1])
+    done: set[str] = set()
+    while is_alive(parent):
+        server.pump()
+        for job_id in server.received.keys() - done:
+            done.add(job_id)
+            translate(server, job_id, script, starts)
+        for message in server.heard_of(Acknowledge):
+            (Path(os.environ["MAKE_REAL_SCRIPT_DIR"]) / f"acknowledged_{message.job_id}").touch()
+        time.sleep(0.002)
+
+
+def translate(server: ScriptedServer, job_id: str, script: str, starts: int) -> None:
+    """Send progress, then the negative of the picture, or what the script says instead."""
+    server.states[job_id] = JobState.RUNNING
+    steps = STEPS if script != "slow" else 100_000
+    for step in range(steps):
+        server.send(Progress(job_id, Stage.DENOISING, step + 1, steps, (step + 1) / (steps + 1)))
+        if step == 1 and (script == "die" or (script == "die_once" and starts == 1)):
+            os.kill(os.getpid(), signal.SIGKILL)
+        server.pump()
+        if any(message.job_id == job_id for message in server.heard_of(Cancel)):
+            return
+        time.sleep(0.005)
+    if script == "fail":
+        server.states[job_id] = JobState.FAILED
+        server.send(Status(job_id, JobState.FAILED, 0, ErrorCode.OUT_OF_MEMORY, "needs 12 GB"))
+        return
+    image = server.received[job_id][PlaneName.IMAGE].copy()
+    image[..., :3] = 65535 - image[..., :3]
+    server.finish(job_id, {PlaneName.IMAGE: image})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

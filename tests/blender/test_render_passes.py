@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The finished render as arrays, and the way back from display values to light."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import bpy
+import numpy as np
+import pytest
+import snapshot
+from PIL import Image
+
+
+def saved_by_blender(scene: bpy.types.Scene, path: Path, color_mode: str) -> np.ndarray:
+    """What Blender itself writes for the artist: 8 bits, dithered."""
+    settings = scene.render.image_settings
+    settings.file_format, settings.color_mode, settings.color_depth = "PNG", color_mode, "8"
+    bpy.data.images["Render Result"].save_render(str(path), scene=scene)
+    return np.asarray(Image.open(path)).astype(float) / 255.0
+
+
+@pytest.mark.parametrize("transparent", [False, True])
+@pytest.mark.parametrize("look", ["None", "AgX - Punchy"])
+def test_display_picture_is_what_blender_saves(
+    addon: Callable, garment_scene: bpy.types.Scene, tmp_path: Path, transparent: bool, look: str
+) -> None:
+    garment_scene.view_settings.look = look
+    garment_scene.view_settings.exposure = 0.5
+    garment_scene.render.film_transparent = transparent
+    if transparent:
+        bpy.ops.render.render()
+    picture = addon("render_passes").display_picture(garment_scene)
+    expected = saved_by_blender(garment_scene, tmp_path / "blender.png", "RGBA" if transparent else "RGB")
+    assert picture.dtype == np.uint16
+    assert picture.shape == (48, 64, 4 if transparent else 3)
+    assert picture.flags.c_contiguous
+    visible = expected[..., 3:] > 0.5 if transparent else np.ones((48, 64, 1), bool)
+    difference = np.abs(picture / 65535.0 - expected) * visible
+    # Eight bits and Blender's dither of at most one more step.
+    assert difference.max() < 2.1 / 255
+    assert expected.std() > 0.05
+
+
+def test_output_colour_management_of_the_artist_is_not_used(
+    addon: Callable, garment_scene: bpy.types.Scene
+) -> None:
+    before = addon("render_passes").display_picture(garment_scene)
+    settings = garment_scene.render.image_settings
+    settings.color_management = "OVERRIDE"
+    settings.view_settings.view_transform = "Standard"
+    assert np.array_equal(addon("render_passes").display_picture(garment_scene), before)
+    assert settings.color_management == "OVERRIDE"
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "OPEN_EXR", "OPEN_EXR_MULTILAYER", "FFMPEG"])
+def test_collecting_leaves_no_trace(
+    addon: Callable, garment_scene: bpy.types.Scene, file_format: str
+) -> None:
+    settings = garment_scene.render.image_settings
+    if bpy.app.version >= (5, 0, 0):
+        kinds = {"OPEN_EXR_MULTILAYER": "MULTI_LAYER_IMAGE", "FFMPEG": "VIDEO"}
+        settings.media_type = kinds.get(file_format, "IMAGE")
+    settings.file_format = file_format
+    if file_format == "OPEN_EXR":
+        settings.color_depth, settings.exr_codec = "32", "PIZ"
+        settings.color_management = "OVERRIDE"
+        settings.linear_colorspace_settings.name = "ACEScg"
+    before = snapshot.of_file()
+    addon("render_passes").display_picture(garment_scene)
+    addon("render_passes").channels(garment_scene)
+    assert snapshot.difference(before, snapshot.of_file()) == []
+
+
+def test_snapshot_sees_a_change(garment_scene: bpy.types.Scene) -> None:
+    before = snapshot.of_file()
+    garment_scene.render.image_settings.compression += 1
+    garment_scene.view_layers[0].use_pass_mist = True
+    bpy.data.objects["裙子"].location.x += 1e-3
+    changed = snapshot.difference(before, snapshot.of_file())
+    assert any(path.endswith("image_settings/compression") for path in changed)
+    assert any(path.endswith("use_pass_mist") for path in changed)
+    assert any("裙子/location" in path for path in changed)
+
+
+def test_no_render(addon: Callable, scene: bpy.types.Scene) -> None:
+    for function in (addon("render_passes").display_picture, addon("render_passes").channels):
+        with pytest.raises(addon("protocol").MakeRealError) as caught:
+            function(scene)
+        assert caught.value.code == "no_render"
+
+
+def forward(scene: bpy.types.Scene, linear: np.ndarray, path: Path, addon: Callable) -> np.ndarray:
+    """Scene-linear pixels under the scene's view transform, by Blender, as 16-bit display values."""
+    height, width = linear.shape[:2]
+    pixels = np.ones((height, width, 4), np.float32)
+    pixels[..., :3] = linear[..., :3]
+    image = bpy.data.images.new("forward", width, height, float_buffer=True)
+    image.colorspace_settings.name = addon("compat").scene_linear_space()
+    image.pixels.foreach_set(np.ascontiguousarray(pixels[::-1]).ravel())
+    image.update()
+    settings = scene.render.image_settings
+    settings.file_format, settings.color_mode, settings.color_depth = "PNG", "RGB", "16"
+    image.save_render(str(path), scene=scene)
+    bpy.data.images.remove(image)
+    return addon("render_passes").read_pixels(path, "Non-Color")[..., :3]
+
+
+VIEWS = ["AgX", "Filmic", "Filmic Log", "Standard", "Raw", "ACES 1.3", "ACES 2.0"]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_display_to_linear_to_display(
+    addon: Callable, garment_scene: bpy.types.Scene, tmp_path: Path, view: str
+) -> None:
+    if view.startswith("ACES") and bpy.app.version < (5, 0, 0):
+        pytest.skip("ACES views came with Blender 5.0")
+    transform = addon("view_transform")
+    settings = garment_scene.view_settings
+    settings.view_transform = view
+    for exposure, gamma in ((0.0, 1.0), (1.5, 1.0), (-1.0, 1.0), (0.0, 1.3), (0.5, 0.8)):
+        settings.exposure, settings.gamma = exposure, gamma
+        picture = addon("render_passes").display_picture(garment_scene)
+        linear = transform.to_scene_linear(picture, transform.of_scene(garment_scene))
+        back = forward(garment_scene, linear, tmp_path / "back.png", addon)
+        assert np.abs(back - picture / 65535.0).mean() < 0.002, (exposure, gamma)
+        assert picture.std() > 1000
+
+
+def test_alpha_is_multiplied_in(addon: Callable) -> None:
+    transform = addon("view_transform")
+    view = transform.View("sRGB", "Raw", "None", 0.0, 1.0, False, False)
+    picture = np.full((4, 4, 4), 32768, np.uint16)
+    linear = transform.to_scene_linear(picture, view)
+    assert linear == pytest.approx(np.broadcast_to([0.25, 0.25, 0.25, 0.5], (4, 4, 4)), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "word"),
+    [
+        ("look", "AgX - Punchy", "look"),
+        ("view_transform", "Khronos PBR Neutral", "view transform"),
+        ("use_curve_mapping", True, "Curves"),
+        ("use_white_balance", True, "White Balance"),
+    ],
+)
+def test_what_cannot_be_undone_is_refused(
+    addon: Callable, scene: bpy.types.Scene, setting: str, value: object, word: str
+) -> None:
+    if not hasattr(scene.view_settings, setting):
+        pytest.skip("this Blender has no such setting")
+    transform = addon("view_transform")
+    assert transform.inverse_space(transform.of_scene(scene)) == "AgX Base sRGB"
+    setattr(scene.view_settings, setting, value)
+    with pytest.raises(addon("protocol").MakeRealError, match=word) as caught:
+        transform.inverse_space(transform.of_scene(scene))
+    assert caught.value.code == "unsupported_view"
