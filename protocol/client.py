@@ -165,16 +165,11 @@ class Client:
         self._link = Link(self._context, connection)
         self.state = ClientState.CONNECTING
         self._is_hello_sent = False
-        self._silence_s = 0.0
+        self._quiet_since = time.monotonic()
         self._missed = 0
-        self._tended_at = time.monotonic()
 
     def _tend_link(self, deadline: float) -> None:
         """Take what came in; ask for a sign of life after silence; give the link up when it broke."""
-        now = time.monotonic()
-        # A host that did not poll for a minute was busy itself: that is not the supervisor's silence.
-        self._silence_s += min(now - self._tended_at, HEARTBEAT_S / 2)
-        self._tended_at = now
         is_drained = self._receive(deadline)
         if not is_drained or not self._is_linked:
             return
@@ -188,7 +183,7 @@ class Client:
             parts = self._link.receive()
             if parts is None:
                 return True
-            self._silence_s = 0.0
+            self._quiet_since = time.monotonic()
             self._missed = 0
             try:
                 self._handle(*decode(parts, self._jobs.limits))
@@ -223,10 +218,14 @@ class Client:
         self._jobs.reconnected()
 
     def _beat(self) -> str:
-        """Ask for a sign of life after silence; the fault when several were asked for in vain."""
-        if self._silence_s < HEARTBEAT_S:
+        """Ask for a sign of life after silence; the fault when several were asked for in vain.
+
+        A host that did not poll for a minute was busy itself, so a pause of any length counts once.
+        """
+        now = time.monotonic()
+        if now - self._quiet_since < HEARTBEAT_S:
             return ""
-        self._silence_s = 0.0
+        self._quiet_since = now
         self._missed += 1
         if self._missed > MISSED_HEARTBEATS:
             return f"no answer to {MISSED_HEARTBEATS} heartbeats"

@@ -192,6 +192,16 @@ def test_a_number_that_is_not_finite_or_out_of_range_is_refused_at_both_ends(val
         encode(Progress(JOB_ID, Stage.DENOISING, 1, 2, value))
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("field", ["report", "seconds", "recipe"])
+def test_a_result_has_finite_numbers(field: str, value: float) -> None:
+    spec = {"name": "garment", "dtype": "u8", "shape": [1, 1], "byte_length": 1, "digest": bytes(16)}
+    header = {"type": "result", "job_id": JOB_ID, "planes": [spec], "report": {}, "seconds": {}, "recipe": {}}
+    assert decode([*parts_of(**header), b"0"], LIMITS)
+    error = refusal([*parts_of(**{**header, field: {"a": value}}), b"0"])
+    assert (error.code, error.detail.split()[0]) == (ErrorCode.MALFORMED_MESSAGE, f"result.{field}.a")
+
+
 def test_a_request_outside_its_range_is_invalid_and_names_its_job() -> None:
     spec = {"name": "image", "dtype": "u8", "shape": [1, 1, 3], "byte_length": 3, "digest": bytes(16)}
     header = {"type": "submit", "job_id": JOB_ID, "request": {"steps": 0}, "planes": [spec]}
