@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from .protocol import ErrorCode, MakeRealError
+from .protocol import EXPLANATIONS, ErrorCode, MakeRealError
 
 PROGRAM = "make-real"
 PROGRAM_VARIABLE = "MAKE_REAL_PROGRAM"
+EXIT_ALREADY_RUNNING = 75
+"""Exit status of a `make-real serve` that found another one running (EX_TEMPFAIL of sysexits.h)."""
 LOG_TAIL_BYTES = 4096
 DETAIL_CHARACTERS = 300
 
@@ -35,6 +38,19 @@ class Launch:
     model_folder: str
     outlives_blender: bool
     log: Path
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a backend ended.
+
+    Args:
+        problem: What it said about that in its last line; BACKEND_START_FAILED when it said nothing known.
+        found_another: It made room for a backend that runs already.
+    """
+
+    problem: MakeRealError
+    found_another: bool
 
 
 def find_program(preferred: str) -> Path:
@@ -87,14 +103,19 @@ class BackendProcess:
         """Its process id."""
         return self._process.pid
 
-    def ended(self) -> str | None:
-        """None while it runs; then how it ended, with the last line of its log."""
-        code = self._process.poll()
-        if code is None:
+    def ended(self) -> Ending | None:
+        """How it ended, None while it runs."""
+        status = self._process.poll()
+        if status is None:
             return None
-        how = f"exit code {code}" if code >= 0 else f"signal {-code}"
         last_line = self._last_line()
-        return f"{how}: {last_line}" if last_line else how
+        problem = told_problem(last_line)
+        if problem is None:
+            how = f"exit status {status}" if status >= 0 else f"signal {-status}"
+            detail = f"{how}: {last_line}" if last_line else how
+            unknown = MakeRealError(ErrorCode.BACKEND_START_FAILED, detail)
+            return Ending(unknown, found_another=status == EXIT_ALREADY_RUNNING)
+        return Ending(problem, found_another=False)
 
     def _last_line(self) -> str:
         try:
@@ -115,6 +136,18 @@ class BackendProcess:
             self.stop()
         # Popen warns about a process that was never waited for; this one is the system's from here on.
         self._process.returncode = self._process.returncode or 0
+
+
+def told_problem(line: str) -> MakeRealError | None:
+    """The error that a line of `make-real` tells: `make-real: error: SENTENCE (DETAIL). REMEDY [CODE]`."""
+    match = re.search(r"error: (.*) \[(\w+)\]$", line)
+    if match is None or match[2] not in list(ErrorCode):
+        return None
+    code = ErrorCode(match[2])
+    explanation = EXPLANATIONS[code]
+    text = match[1].removesuffix(explanation.remedy).strip()
+    detail = text.removeprefix(explanation.sentence.removesuffix(".")).strip(" .")
+    return MakeRealError(code, detail.removeprefix("(").removesuffix(")"))
 
 
 def _detached() -> dict[str, int | bool]:

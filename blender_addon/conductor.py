@@ -36,6 +36,9 @@ from .session import Phase, Session, advance
 CLIENT_NAME = "make_real extension"
 LOOK_INTERVAL_S = 0.25
 """Seconds between two looks at the connection file."""
+OTHER_BACKEND_INTERVAL_S = 1.0
+OTHER_BACKEND_PATIENCE_S = 30.0
+"""Seconds that another backend is given to become reachable, or to go."""
 
 Storing = Generator[None, None, MakeRealError | None]
 
@@ -75,6 +78,7 @@ class Conductor:
         self._finished: Finished | None = None
         self._storing: Storing | None = None
         self._next_look = 0.0
+        self._patience_ends = 0.0
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -126,12 +130,18 @@ class Conductor:
         self._ending = [process for process in self._ending if process.ended() is None]
         if self._process is None:
             return
-        how = self._process.ended()
-        if how is not None:
-            self._process = None
-            # Another backend may be serving: then this one's end changes nothing.
-            if self._live_connection() is None:
-                self.dispatch(ev.BackendGone(how))
+        ending = self._process.ended()
+        if ending is None:
+            return
+        self._process = None
+        # Another backend may be serving: then this one's end changes nothing.
+        if self._live_connection() is not None:
+            return
+        if ending.found_another and time.monotonic() < self._patience_ends:
+            # It is just starting, or just stopping.
+            self._next_look = time.monotonic() + OTHER_BACKEND_INTERVAL_S
+        else:
+            self.dispatch(ev.BackendGone(ending.problem))
 
     def _look_for_connection(self) -> None:
         if self.session.phase not in (Phase.STARTING, Phase.LOST) or time.monotonic() < self._next_look:
@@ -143,7 +153,7 @@ class Conductor:
                 self.dispatch(ev.ConnectionSeen())
         elif self._process is None:
             if self.session.phase is Phase.LOST:
-                self.dispatch(ev.BackendGone("its process has ended"))
+                self.dispatch(ev.BackendGone(MakeRealError(ErrorCode.BACKEND_LOST, "its process has ended")))
             else:
                 self._start_process()
 
@@ -183,6 +193,7 @@ class Conductor:
         match effect:
             case ev.FindBackend():
                 self._next_look = 0.0
+                self._patience_ends = time.monotonic() + OTHER_BACKEND_PATIENCE_S
                 self._look_for_connection()
             case ev.OpenClient():
                 self._open_client()

@@ -183,12 +183,12 @@ def _backend_gone(state: Session, event: BackendGone) -> Outcome:
     if state.phase in (Phase.NOT_INSTALLED, Phase.STOPPED):
         return state, ()
     if state.phase is Phase.STARTING:
-        return _give_up(state, MakeRealError(ErrorCode.BACKEND_START_FAILED, event.detail))
+        return _give_up(state, event.problem)
     if state.job and not state.job.cancelling and state.job.restarts == 0:
         # The client follows the backend's next start by itself, and takes up the job where it was.
         job = replace(state.job, restarts=1, stage="", step=0, steps=0, fraction=0.0)
         return replace(state, phase=Phase.STARTING, device="", job=job), (FindBackend(),)
-    return _give_up(state, MakeRealError(ErrorCode.BACKEND_LOST, event.detail))
+    return _give_up(state, MakeRealError(ErrorCode.BACKEND_LOST, event.problem.detail))
 
 
 def _connection_seen(state: Session, event: ConnectionSeen) -> Outcome:

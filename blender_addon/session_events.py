@@ -49,9 +49,13 @@ class BackendFailed:
 
 @dataclass(frozen=True)
 class BackendGone:
-    """The backend's process is gone."""
+    """The backend's process is gone.
 
-    detail: str
+    Args:
+        problem: Why, as far as it is known.
+    """
+
+    problem: MakeRealError
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ try:
     import bpy
 except ModuleNotFoundError:
     # Any other environment runs the rest of the suite.
+    bpy = None
     collect_ignore_glob = ["test_*.py"]
 
 
@@ -42,13 +43,18 @@ def package_path() -> Path:
     return path
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _installed() -> Iterator[None]:
-    bpy.ops.extensions.package_install_files(
-        filepath=str(package_path()), repo="user_default", enable_on_install=True
-    )
-    yield
-    bpy.ops.preferences.addon_disable(module=MODULE)
+def pytest_sessionstart() -> None:
+    """Install before the test modules are imported."""
+    if bpy is not None:
+        bpy.ops.extensions.package_install_files(
+            filepath=str(package_path()), repo="user_default", enable_on_install=True
+        )
+
+
+def pytest_sessionfinish() -> None:
+    """Leave no timer and no socket for the interpreter's end."""
+    if bpy is not None and MODULE in bpy.context.preferences.addons:
+        bpy.ops.preferences.addon_disable(module=MODULE)
 
 
 @pytest.fixture
@@ -58,7 +64,7 @@ def addon() -> Callable[[str], ModuleType]:
 
 
 @pytest.fixture(autouse=True)
-def scene(_installed: None) -> bpy.types.Scene:
+def scene() -> bpy.types.Scene:
     """An empty scene of a new file, with the smallest useful render settings."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     if MODULE not in bpy.context.preferences.addons:

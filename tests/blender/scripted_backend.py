@@ -23,6 +23,7 @@ from protocol import (  # noqa: E402
     Cancel,
     ErrorCode,
     JobState,
+    MakeRealError,
     PlaneName,
     Progress,
     Stage,
@@ -44,8 +45,12 @@ def main() -> int:
         file.write(" ".join(sys.argv[1:]) + "\n")
     starts = len(counter.read_text().splitlines())
     if script == "no_start":
-        print("make-real: The chosen model is not installed.")
-        return 3
+        problem = MakeRealError(ErrorCode.MODEL_NOT_FOUND, "nowhere")
+        print(f"make-real: error: {problem.message} [{problem.code}]")
+        return 65
+    if script == "crash_at_start":
+        print("something broke")
+        return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     server = ScriptedServer(epoch=f"start {starts}")
     path = default_connection_path()
@@ -75,7 +80,8 @@ def serve(server: ScriptedServer, script: str, starts: int) -> None:
 def translate(server: ScriptedServer, job_id: str, script: str, starts: int) -> None:
     """Send progress, then the negative of the picture, or what the script says instead."""
     server.states[job_id] = JobState.RUNNING
-    steps = STEPS if script != "slow" else 100_000
+    is_slow = script == "slow" or (script == "slow_once" and len(server.received) == 1)
+    steps = 100_000 if is_slow else STEPS
     for step in range(steps):
         server.send(Progress(job_id, Stage.DENOISING, step + 1, steps, (step + 1) / (steps + 1)))
         if step == 1 and (script == "die" or (script == "die_once" and starts == 1)):

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The state machine as a table, and what must hold after any sequence of events."""
+
+from __future__ import annotations
+
+import importlib
+import random
+
+import pytest
+from conftest import MODULE
+
+session = importlib.import_module(f"{MODULE}.session")
+ev = importlib.import_module(f"{MODULE}.session_events")
+status = importlib.import_module(f"{MODULE}.status_line")
+protocol = importlib.import_module(f"{MODULE}.protocol")
+Phase, Session, Job = session.Phase, session.Session, session.Job
+
+PROBLEM = protocol.MakeRealError(protocol.ErrorCode.INTERNAL, "why")
+UNSENT = Job("a", "Scene, frame 1")
+SENT = Job("a", "Scene, frame 1", sent=True)
+
+
+def state(phase: str, job=None, device: str = "cpu", problem=None):
+    return Session(Phase(phase), device, job, problem)
+
+
+TABLE = [
+    # before, event, phase after, job kept, effects
+    (state("stopped"), ev.StartClicked(), "starting", False, [ev.FindBackend]),
+    (state("ready"), ev.StartClicked(), "ready", False, []),
+    (state("stopped"), ev.TranslateClicked("a", ""), "starting", True, [ev.FindBackend]),
+    (state("not_installed"), ev.TranslateClicked("a", ""), "starting", True, [ev.FindBackend]),
+    (state("starting"), ev.TranslateClicked("a", ""), "starting", True, []),
+    (state("loading"), ev.TranslateClicked("a", ""), "busy", True, [ev.Submit]),
+    (state("ready"), ev.TranslateClicked("a", ""), "busy", True, [ev.Submit]),
+    (state("lost"), ev.TranslateClicked("a", ""), "lost", True, []),
+    (state("busy", SENT), ev.TranslateClicked("b", ""), "busy", True, [ev.ForgetJob]),
+    (state("starting", UNSENT), ev.BackendMissing(PROBLEM), "not_installed", False, [ev.ForgetJob]),
+    (state("starting", UNSENT), ev.BackendFailed(PROBLEM), "stopped", False, [ev.ForgetJob, ev.CloseClient]),
+    (state("starting", UNSENT), ev.BackendGone(PROBLEM), "stopped", False, [ev.ForgetJob, ev.CloseClient]),
+    (state("busy", SENT), ev.BackendGone(PROBLEM), "starting", True, [ev.FindBackend]),
+    (state("lost", SENT), ev.BackendGone(PROBLEM), "starting", True, [ev.FindBackend]),
+    (state("ready"), ev.BackendGone(PROBLEM), "stopped", False, [ev.CloseClient]),
+    (state("stopped"), ev.BackendGone(PROBLEM), "stopped", False, []),
+    (state("starting", UNSENT), ev.ConnectionSeen(), "starting", True, [ev.OpenClient]),
+    (state("busy", SENT), ev.ConnectionSeen(), "busy", True, []),
+    (state("starting"), ev.Welcomed("cpu"), "ready", False, []),
+    (state("starting"), ev.Welcomed(""), "loading", False, []),
+    (state("starting", UNSENT), ev.Welcomed(""), "busy", True, [ev.Submit]),
+    (state("starting", SENT), ev.Welcomed("cpu"), "busy", True, []),
+    (state("lost", SENT), ev.Welcomed("cpu"), "busy", True, []),
+    (state("lost", UNSENT), ev.Welcomed("cpu"), "busy", True, [ev.Submit]),
+    (state("stopped"), ev.Welcomed("cpu"), "stopped", False, []),
+    (state("busy", SENT), ev.ConnectionLost(), "lost", True, []),
+    (state("starting"), ev.ConnectionLost(), "starting", False, []),
+    (state("busy", SENT), ev.CancelClicked(), "busy", True, [ev.CancelJob]),
+    (state("starting", UNSENT), ev.CancelClicked(), "starting", False, [ev.ForgetJob]),
+    (state("lost", SENT), ev.CancelClicked(), "lost", False, [ev.CancelJob, ev.ForgetJob]),
+    (state("ready"), ev.CancelClicked(), "ready", False, []),
+    (state("busy", SENT), ev.JobEnded("a", None), "ready", False, [ev.ForgetJob]),
+    (state("busy", SENT), ev.JobEnded("other", PROBLEM), "busy", True, []),
+    (state("busy", SENT, device=""), ev.JobEnded("a", PROBLEM), "loading", False, [ev.ForgetJob]),
+    (state("busy", SENT), ev.JobFinished("a"), "busy", True, [ev.StoreResult]),
+    (state("busy", SENT), ev.ResultStored("a"), "ready", False, [ev.Acknowledge, ev.ForgetJob]),
+    (state("lost", SENT), ev.ResultStored("a"), "lost", False, [ev.Acknowledge, ev.ForgetJob]),
+    (state("busy", SENT), ev.StopClicked(), "stopped", False, [ev.ForgetJob, ev.CloseClient, ev.StopBackend]),
+    (state("ready"), ev.Failed(PROBLEM), "ready", False, []),
+]
+
+
+@pytest.mark.parametrize(("before", "event", "phase", "keeps_job", "effects"), TABLE)
+def test_table(before, event, phase, keeps_job, effects) -> None:
+    after, done = session.advance(before, event)
+    assert after.phase == phase
+    assert (after.job is not None) == keeps_job
+    assert [type(effect) for effect in done] == effects
+
+
+def test_a_backend_that_dies_twice_is_given_up() -> None:
+    once, _ = session.advance(state("busy", SENT), ev.BackendGone(PROBLEM))
+    assert once.job.restarts == 1
+    again, _ = session.advance(once, ev.Welcomed("cpu"))
+    twice, effects = session.advance(again, ev.BackendGone(PROBLEM))
+    assert (twice.phase, twice.job, twice.problem.code) == ("stopped", None, "backend_lost")
+    assert effects == (ev.ForgetJob("a"), ev.CloseClient())
+
+
+def test_problem_stays_until_the_next_click() -> None:
+    failed, _ = session.advance(state("ready"), ev.Failed(PROBLEM))
+    assert failed.problem is PROBLEM
+    clicked, _ = session.advance(failed, ev.TranslateClicked("b", ""))
+    assert clicked.problem is None
+
+
+def some_event(chooser: random.Random):
+    job_id = chooser.choice("abc")
+    return chooser.choice(
+        [
+            ev.StartClicked(),
+            ev.StopClicked(),
+            ev.TranslateClicked(job_id, "label"),
+            ev.CancelClicked(),
+            ev.BackendMissing(PROBLEM),
+            ev.BackendFailed(PROBLEM),
+            ev.BackendGone(PROBLEM),
+            ev.ConnectionSeen(),
+            ev.Welcomed(chooser.choice(["", "cpu"])),
+            ev.ConnectionLost(),
+            ev.JobQueued(job_id, 2),
+            ev.JobProgressed(job_id, "denoising", 3, 9, 0.4),
+            ev.JobFinished(job_id),
+            ev.ResultStored(job_id),
+            ev.JobEnded(job_id, None),
+            ev.Failed(PROBLEM),
+        ]
+    )
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_any_sequence_keeps_the_promises(seed: int) -> None:
+    chooser = random.Random(seed)
+    now, held = Session(), set()
+    for _ in range(400):
+        event = some_event(chooser)
+        if isinstance(event, ev.TranslateClicked):
+            if event.job_id in held:
+                continue
+            held.add(event.job_id)
+        now, effects = session.advance(now, event)
+        for effect in effects:
+            if isinstance(effect, ev.Submit | ev.StoreResult):
+                assert effect.job_id in held, "pixels that are needed were given up"
+            if isinstance(effect, ev.ForgetJob):
+                held.discard(effect.job_id)
+        assert held == ({now.job.job_id} if now.job else set()), "pixels are kept for nothing"
+        assert (now.phase == "busy") <= (now.job is not None)
+        if now.phase in ("stopped", "not_installed"):
+            assert now.job is None
+        line = status.status_line(now)
+        assert line.text
+        assert (line.fraction is None) == (now.job is None)
+
+
+def test_every_problem_has_words_and_a_button_that_exists() -> None:
+    import bpy
+
+    for code in protocol.ErrorCode:
+        line = status.status_line(state("ready", problem=protocol.MakeRealError(code, "the detail")))
+        sentence, detail, remedy = line.problem
+        assert sentence == protocol.EXPLANATIONS[code].sentence
+        assert detail == "the detail"
+        assert remedy
+        category, name = line.operator.split(".")
+        assert name in dir(getattr(bpy.ops, category))
+
+
+@pytest.mark.parametrize(
+    ("before", "text"),
+    [
+        (state("starting", UNSENT), "Starting the backend"),
+        (state("starting", Job("a", "", restarts=1)), "Starting the backend again"),
+        (state("busy", Job("a", "", stage="denoising", step=3, steps=15)), "Denoising, step 3 of 15"),
+        (state("busy", Job("a", "", position=2)), "Waiting for 2 other pictures"),
+        (state("busy", Job("a", "", cancelling=True)), "Cancelling"),
+        (state("ready"), "Ready on cpu"),
+    ],
+)
+def test_status_line(before, text) -> None:
+    assert status.status_line(before).text == text

@@ -1,0 +1,338 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the click to the picture and to every error, over real sockets, with a backend that inverts pictures."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import bpy
+import numpy as np
+import pytest
+import snapshot
+from test_garment import LEFT, pick
+
+TIMEOUT_S = 60.0
+
+
+def translate_and_wait(addon: Callable):
+    """Click, then drive the extension as a script under `blender -b` does."""
+    assert bpy.ops.make_real.translate() == {"FINISHED"}
+    return addon("pump").run_until_idle(TIMEOUT_S)
+
+
+def pump_until(addon: Callable, condition: Callable) -> None:
+    deadline = time.monotonic() + TIMEOUT_S
+    while not condition(addon("pump").session()):
+        assert time.monotonic() < deadline, addon("pump").session()
+        addon("pump").pump(0.02)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def own_changes(path: str) -> bool:
+    """What Make Real is meant to change: its own settings' result, images and the compositor."""
+    images = ("/images/Make Real 0001", "/images/0001_linear.exr", "/images/0001_mask.png")
+    trees = ("/node_groups/Make Real", "/scenes/Scene/node_tree", "/scenes/Scene/compositing_node_group")
+    return path.startswith((*images, *trees, "/scenes/Scene/make_real/", "/scenes/Scene/use_nodes"))
+
+
+def test_click_to_picture(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable, tmp_path: Path
+) -> None:
+    folder = backend("invert")
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shoot.blend"))
+    pick(garment_scene, bpy.data.objects[LEFT])
+    before = snapshot.of_file()
+    render = addon("render_passes").display_picture(garment_scene)
+
+    session = translate_and_wait(addon)
+
+    assert session.problem is None
+    assert session.phase == "ready"
+    results = tmp_path / "make_real" / "Scene"
+    assert files(results) == ["0001_display.png", "0001_linear.exr", "0001_mask.png", "0001_recipe.json"]
+    # The artist's picture is the backend's, bit for bit, and Blender shows it as it is.
+    image = garment_scene.make_real.result
+    assert image.name == "Make Real 0001"
+    assert image.colorspace_settings.name == "sRGB"
+    assert not image.use_view_as_render
+    shown = addon("render_passes").read_pixels(Path(image.filepath), "Non-Color")[..., :3]
+    assert np.array_equal(np.rint(shown * 65535).astype(np.uint16), 65535 - render)
+    recipe = json.loads((results / "0001_recipe.json").read_text())
+    assert recipe["recipe"] == {"made_by": "script"}
+    assert recipe["blender"]["view"]["view_transform"] == "AgX"
+    assert recipe["blender"]["scene"] == "Scene"
+    # In the compositor it becomes the same picture again.
+    linear = addon("exr").read(results / "0001_linear.exr")
+    assert {name: array.shape for name, array in linear.items()} == dict.fromkeys("RGB", (48, 64))
+    assert addon("compositor").is_inserted(garment_scene)
+    mask = addon("render_passes").read_pixels(results / "0001_mask.png", "Non-Color")[..., 0]
+    assert 0.03 < mask.mean() < 0.5
+    # Nothing else is different.
+    changed = snapshot.difference(before, snapshot.of_file())
+    assert [path for path in changed if not own_changes(path)] == []
+    assert list(folder.glob("acknowledged_*"))
+    assert "--parent-pid" in (folder / "starts.txt").read_text()
+
+
+def test_second_picture_overwrites_nothing(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable, tmp_path: Path
+) -> None:
+    folder = backend("invert")
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shoot.blend"))
+    results = tmp_path / "make_real" / "Scene"
+    results.mkdir(parents=True)
+    (results / "0007_display.png").write_text("the artist's own")
+    translate_and_wait(addon)
+    translate_and_wait(addon)
+    assert (results / "0007_display.png").read_text() == "the artist's own"
+    displays = [name for name in files(results) if name.endswith("display.png")]
+    assert displays == ["0007_display.png", "0008_display.png", "0009_display.png"]
+    assert not list(results.glob("*_mask.png")), "nothing was picked"
+    assert len((folder / "starts.txt").read_text().splitlines()) == 1, "one backend serves both"
+
+
+def test_unsaved_file_uses_the_extensions_own_folder(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable
+) -> None:
+    backend("invert")
+    translate_and_wait(addon)
+    path = Path(garment_scene.make_real.result.filepath)
+    assert path.is_relative_to(bpy.utils.extension_path_user(addon("").__name__))
+    assert path.exists()
+
+
+def test_wait_option(addon: Callable, garment_scene: bpy.types.Scene, backend: Callable) -> None:
+    backend("invert")
+    assert bpy.ops.make_real.translate(wait=True, timeout=TIMEOUT_S) == {"FINISHED"}
+    assert garment_scene.make_real.result is not None
+
+
+def test_transparent_film_keeps_its_alpha(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable
+) -> None:
+    backend("invert")
+    garment_scene.render.film_transparent = True
+    bpy.ops.render.render()
+    render = addon("render_passes").display_picture(garment_scene)
+    translate_and_wait(addon)
+    path = Path(garment_scene.make_real.result.filepath)
+    shown = np.rint(addon("render_passes").read_pixels(path, "Non-Color") * 65535).astype(np.uint16)
+    assert np.array_equal(shown[..., 3], render[..., 3])
+    assert set(np.unique(render[..., 3])) >= {0, 65535}
+    assert addon("exr").read(path.with_name(path.name.replace("display.png", "linear.exr"))).keys() == set(
+        "RGBA"
+    )
+
+
+def test_a_look_keeps_the_picture_and_says_why_there_is_no_node(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable
+) -> None:
+    backend("invert")
+    garment_scene.view_settings.look = "AgX - Punchy"
+    session = translate_and_wait(addon)
+    assert session.problem.code == "unsupported_view"
+    assert "look" in session.problem.detail
+    assert garment_scene.make_real.result is not None
+    assert not addon("compositor").is_inserted(garment_scene)
+
+
+def test_another_file_was_opened_meanwhile(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable, tmp_path: Path
+) -> None:
+    backend("invert")
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shoot.blend"))
+    bpy.ops.make_real.translate()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "another.blend"))
+    session = addon("pump").run_until_idle(TIMEOUT_S)
+    assert session.problem is None
+    assert (tmp_path / "make_real" / "Scene" / "0001_display.png").exists()
+    assert garment_scene.make_real.result is None
+
+
+def refused(operator: Callable) -> str:
+    """What the artist is told."""
+    with pytest.raises(RuntimeError) as caught:
+        operator()
+    text = str(caught.value)
+    assert text.startswith("Error: ")
+    assert "Traceback" not in text
+    return text
+
+
+@pytest.mark.parametrize("fault", ["no_render", "no_mask_passes", "empty_mask"])
+def test_bad_input_is_told_before_a_backend_starts(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable, fault: str
+) -> None:
+    folder = backend("invert")
+    if fault == "no_render":
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        bpy.ops.preferences.addon_enable(module=addon("").__name__)
+        bpy.context.scene.render.image_settings.file_format = "PNG"
+    elif fault == "no_mask_passes":
+        garment_scene.view_layers[0].use_pass_cryptomatte_object = False
+        bpy.ops.render.render()
+        pick(garment_scene, bpy.data.objects[LEFT])
+    else:
+        pick(garment_scene, bpy.data.objects.new("Behind", None))
+    before = snapshot.of_file()
+    text = refused(bpy.ops.make_real.translate)
+    protocol = addon("protocol")
+    explanation = protocol.EXPLANATIONS[protocol.ErrorCode(fault)]
+    assert explanation.sentence.removesuffix(".") in text
+    assert explanation.remedy in text
+    assert addon("pump").session().problem.code == fault
+    assert snapshot.difference(before, snapshot.of_file()) == []
+    assert not (folder / "starts.txt").exists()
+
+
+def test_backend_not_found(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend("invert")
+    monkeypatch.setenv("MAKE_REAL_PROGRAM", "/nowhere/make-real")
+    before = snapshot.of_file()
+    text = refused(bpy.ops.make_real.translate)
+    assert "/nowhere/make-real" in text
+    assert "preferences" in text
+    session = addon("pump").session()
+    assert (session.phase, session.job, session.problem.code) == ("not_installed", None, "backend_not_found")
+    assert snapshot.difference(before, snapshot.of_file()) == []
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "word"),
+    [
+        ("no_start", "model_not_found", "nowhere"),
+        ("crash_at_start", "backend_start_failed", "something broke"),
+        ("fail", "out_of_memory", "12 GB"),
+        ("die", "backend_lost", "signal 9"),
+    ],
+)
+def test_backend_errors(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable, script: str, code: str, word: str
+) -> None:
+    folder = backend(script)
+    before = snapshot.of_file()
+    session = translate_and_wait(addon)
+    assert session.problem.code == code
+    assert word in session.problem.message
+    assert session.job is None
+    assert snapshot.difference(before, snapshot.of_file()) == []
+    assert len((folder / "starts.txt").read_text().splitlines()) == (2 if script == "die" else 1)
+
+
+def test_backend_killed_in_the_middle_is_started_again(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable
+) -> None:
+    folder = backend("die_once")
+    session = translate_and_wait(addon)
+    assert session.problem is None
+    assert garment_scene.make_real.result is not None
+    assert len((folder / "starts.txt").read_text().splitlines()) == 2
+
+
+def test_cancel_then_the_next_picture(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend("slow_once")
+    before = snapshot.of_file()
+    bpy.ops.make_real.translate()
+    pump_until(addon, lambda session: session.job.step >= 3)
+    assert not bpy.ops.make_real.translate.poll()
+    assert bpy.ops.make_real.cancel() == {"FINISHED"}
+    session = addon("pump").run_until_idle(TIMEOUT_S)
+    assert (session.phase, session.problem) == ("ready", None)
+    assert snapshot.difference(before, snapshot.of_file()) == []
+    assert translate_and_wait(addon).problem is None
+    assert garment_scene.make_real.result is not None
+
+
+def test_cancel_while_starting(addon: Callable, garment_scene: bpy.types.Scene, backend: Callable) -> None:
+    backend("invert")
+    bpy.ops.make_real.translate()
+    assert bpy.ops.make_real.cancel() == {"FINISHED"}
+    session = addon("pump").run_until_idle(TIMEOUT_S)
+    assert (session.phase, session.problem) == ("ready", None)
+    assert garment_scene.make_real.result is None
+
+
+def test_start_and_stop_by_hand(addon: Callable, scene: bpy.types.Scene, backend: Callable) -> None:
+    folder = backend("invert")
+    assert bpy.ops.make_real.start_backend() == {"FINISHED"}
+    assert addon("pump").run_until_idle(TIMEOUT_S).phase == "ready"
+    assert addon("pump").models() == ("starter",)
+    bpy.ops.make_real.stop_backend()
+    assert addon("pump").session().phase == "stopped"
+    pump_until(addon, lambda _: addon("protocol").read_connection() is None)
+    assert len((folder / "starts.txt").read_text().splitlines()) == 1
+
+
+def test_full_disk_shows_nothing_and_leaves_no_part(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable, tmp_path: Path
+) -> None:
+    backend("invert")
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shoot.blend"))
+    # A file where the folder should be: no system lets anybody write below it.
+    (tmp_path / "make_real").write_text("in the way")
+    before = snapshot.of_file()
+    session = translate_and_wait(addon)
+    assert session.problem.code == "disk_full"
+    assert "make_real" in session.problem.detail
+    assert snapshot.difference(before, snapshot.of_file()) == []
+
+
+def test_disabling_the_extension_ends_everything(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable
+) -> None:
+    backend("slow")
+    bpy.ops.make_real.translate()
+    pump_until(addon, lambda session: session.job.step >= 1)
+    connection = addon("protocol").read_connection()
+    bpy.ops.preferences.addon_disable(module=addon("").__name__)
+    deadline = time.monotonic() + 10.0
+    while addon("protocol").is_alive(connection.pid):
+        assert time.monotonic() < deadline, "the backend outlives the extension"
+        time.sleep(0.02)
+    bpy.ops.preferences.addon_enable(module=addon("").__name__)
+    assert addon("pump").session().phase == "stopped"
+
+
+def test_ticks_are_short(addon: Callable, garment_scene: bpy.types.Scene, backend: Callable) -> None:
+    backend("slow")
+    bpy.ops.make_real.translate()
+    pump_until(addon, lambda session: session.job.step >= 1)
+    conductor, durations = addon("pump").conductor(), []
+    for _ in range(200):
+        start = time.thread_time()
+        conductor.tick(addon("pump").TICK_BUDGET_S)
+        durations.append(time.thread_time() - start)
+        time.sleep(0.001)
+    # Processor time, since the machine that runs the tests has other work too.
+    assert np.quantile(durations, 0.9) < addon("pump").TICK_BUDGET_S
+
+
+@pytest.mark.real_backend
+@pytest.mark.skipif("MAKE_REAL_PROGRAM" not in os.environ, reason="MAKE_REAL_PROGRAM is not set")
+def test_real_backend(
+    addon: Callable, garment_scene: bpy.types.Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAKE_REAL_RUNTIME_DIR", str(tmp_path / "run"))
+    monkeypatch.setenv("MAKE_REAL_DATA_DIR", str(tmp_path / "data"))
+    pick(garment_scene, bpy.data.objects[LEFT])
+    garment_scene.make_real.steps = 8
+    render = addon("render_passes").display_picture(garment_scene)
+    bpy.ops.make_real.translate()
+    session = addon("pump").run_until_idle(240.0)
+    bpy.ops.make_real.stop_backend()
+    assert session.problem is None
+    path = Path(garment_scene.make_real.result.filepath)
+    shown = np.rint(addon("render_passes").read_pixels(path, "Non-Color")[..., :3] * 65535)
+    assert shown.shape == render.shape
+    assert 0 < np.abs(shown - render).mean() < 0.25 * 65535, "another picture, but of the same thing"
