@@ -101,10 +101,9 @@ def listen(context: zmq.Context[zmq.Socket[bytes]], epoch: str) -> Listener:
     router.setsockopt(zmq.CURVE_SERVER, 1)
     router.setsockopt(zmq.CURVE_SECRETKEY, server_secret)
     router.setsockopt(zmq.CURVE_PUBLICKEY, server_public)
-    port = router.bind_to_random_port("tcp://127.0.0.1")
-    connection = Connection(
-        f"tcp://127.0.0.1:{port}", server_public, client_public, client_secret, os.getpid(), epoch
-    )
+    router.bind("tcp://127.0.0.1:*")
+    endpoint = router.getsockopt_string(zmq.LAST_ENDPOINT)
+    connection = Connection(endpoint, server_public, client_public, client_secret, os.getpid(), epoch)
     return Listener(router, gate, connection)
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+import dataclasses
 import socket
 import statistics
 import threading
@@ -199,14 +200,15 @@ def test_a_4k_float_plane_never_holds_up_the_caller(start: Start, connect: Conne
 
 
 def test_nobody_listens(connect: Connect, start: Start) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as unused:
-        port = unused.getsockname()[1]
-    connection = start().connection
-    nobody = Connection(f"tcp://127.0.0.1:{port}", connection.server_public_key, b"0" * 40, b"0" * 40, 1, "e")
-    client = connect(nobody, find=lambda: nobody)
-    events = run(client, until=has(Lost), seconds=5)
-    began = time.perf_counter()
-    events += run(client, until=lambda events: time.perf_counter() - began > 1.2)
+    # Bound, so that nobody else is given the port, but not listening.
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        port = deaf.getsockname()[1]
+        nobody = dataclasses.replace(start().connection, endpoint=f"tcp://127.0.0.1:{port}")
+        client = connect(nobody, find=lambda: nobody)
+        events = run(client, until=has(Lost))
+        began = time.perf_counter()
+        events += run(client, until=lambda events: time.perf_counter() - began > 1.2)
     assert [type(event) for event in events] == [Lost]
     assert client.welcome is None
     # An attempt may be under way.

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import re
 import time
 from collections.abc import Callable, Iterator
 
@@ -177,7 +178,9 @@ def test_two_starts_have_nothing_in_common(server: ScriptedServer) -> None:
 
 
 def test_only_this_machine_is_listened_to(server: ScriptedServer) -> None:
-    assert server.listener.router.getsockopt(zmq.LAST_ENDPOINT).startswith(b"tcp://127.0.0.1:")  # type: ignore[union-attr]
+    bound = server.listener.router.getsockopt_string(zmq.LAST_ENDPOINT)
+    assert re.fullmatch(r"tcp://127\.0\.0\.1:[0-9]+", bound)
+    assert server.connection.endpoint == bound
 
 
 def test_a_stranger_at_the_port_does_not_disturb_a_client(
