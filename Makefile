@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Everything a fresh machine with Python 3.11 needs is made under .build/. Two commands matter: `make demo`, `make test`.
+
+BUILD := .build
+VENV := $(BUILD)/venv
+PYTHON := $(VENV)/bin/python
+BPY_4_2 := $(BUILD)/bpy-4.2/.ready
+BPY_5_0 := $(BUILD)/bpy-5.0/.ready
+BPY_5_2 := $(BUILD)/bpy-5.2/.ready
+EXTENSION := dist/make_real-0.1.0.zip
+
+.PHONY: demo test check format extension unit blender-4.2 blender-5.0 blender-5.2 clean
+
+demo: $(VENV)/.ready $(BPY_5_0) $(EXTENSION)  ## Render a garment, press the button, leave pictures and a report in out/demo/
+	MAKE_REAL_PROGRAM=$(CURDIR)/$(VENV)/bin/make-real $(BUILD)/bpy-5.0/bin/python scripts/demo.py $(EXTENSION) out/demo
+
+test: check unit blender-4.2 blender-5.0 blender-5.2  ## Every check and test
+
+check: $(VENV)/.ready  ## Lint, format, types, and the direction of imports
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports --no-cache
+
+format: $(VENV)/.ready
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+unit: $(VENV)/.ready  ## Protocol, backend, translation and training, without Blender
+	$(PYTHON) -m pytest --ignore tests/blender
+
+extension: $(EXTENSION)  ## The extension's zip, in dist/
+
+# The zip is installed into each Blender; the backend that answers it is the real one with the starter model.
+blender-4.2: $(BPY_4_2) $(EXTENSION)
+	MAKE_REAL_PROGRAM=$(CURDIR)/$(VENV)/bin/make-real $(BUILD)/bpy-4.2/bin/python -m pytest tests/blender
+
+blender-5.0: $(BPY_5_0) $(EXTENSION)
+	MAKE_REAL_PROGRAM=$(CURDIR)/$(VENV)/bin/make-real $(BUILD)/bpy-5.0/bin/python -m pytest tests/blender
+
+blender-5.2: $(EXTENSION)
+	@if scripts/environment.sh python 3.13 >/dev/null; then \
+	  $(MAKE) --no-print-directory $(BPY_5_2) && \
+	  MAKE_REAL_PROGRAM=$(CURDIR)/$(VENV)/bin/make-real $(BUILD)/bpy-5.2/bin/python -m pytest tests/blender; \
+	else echo "SKIPPED: Blender 5.2 needs Python 3.13, which this machine does not have."; fi
+
+$(EXTENSION): $(VENV)/.ready $(BPY_5_0) scripts/build_extension.py $(wildcard blender_addon/*) $(wildcard protocol/*.py)
+	$(PYTHON) scripts/build_extension.py
+
+$(VENV)/.ready: pyproject.toml scripts/environment.sh
+	scripts/environment.sh backend $(VENV)
+
+$(BUILD)/bpy-%/.ready: scripts/environment.sh
+	scripts/environment.sh bpy $* $(BUILD)/bpy-$*
+
+clean:
+	rm -rf $(BUILD) dist out

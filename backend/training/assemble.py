@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Copy a trained model directory into the package: half precision, files under 50 MB, `model_index.json`.
+
+python -m backend.training.assemble --model DIR --out backend/starter
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderTiny, StableDiffusionPipeline, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from .data import NATIVE_SIZE
+from .denoiser import new_scheduler
+
+MAX_SHARD = "45MB"
+
+
+def assemble(model: Path, out: Path) -> int:
+    """Write the directory that `StableDiffusionPipeline.from_pretrained` loads; returns its size in bytes."""
+    half = torch.float16
+    pipeline = StableDiffusionPipeline(
+        vae=AutoencoderTiny.from_pretrained(model / "vae", torch_dtype=half),
+        text_encoder=CLIPTextModel.from_pretrained(model / "text_encoder", dtype=half),
+        tokenizer=CLIPTokenizer.from_pretrained(model / "tokenizer"),
+        unet=UNet2DConditionModel.from_pretrained(model / "unet", torch_dtype=half),
+        scheduler=new_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(out, safe_serialization=True, max_shard_size=MAX_SHARD)
+    shutil.copytree(model / "domain", out / "domain", dirs_exist_ok=True)
+    (out / "make_real.json").write_text(json.dumps({"native": list(NATIVE_SIZE)}) + "\n")
+    return sum(file.stat().st_size for file in out.rglob("*") if file.is_file())
+
+
+def main() -> None:
+    """Command line; see the module's docstring."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    size = assemble(arguments.model, arguments.out)
+    print(f"{arguments.out}: {size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    main()
