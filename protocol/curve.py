@@ -107,8 +107,16 @@ def listen(context: zmq.Context[zmq.Socket[bytes]], epoch: str) -> Listener:
     return Listener(router, gate, connection)
 
 
-def dial(context: zmq.Context[zmq.Socket[bytes]], connection: Connection) -> zmq.Socket[bytes]:
-    """A DEALER that connects in the background. It does not reconnect: a new link needs a new `Hello`."""
+def dial(
+    context: zmq.Context[zmq.Socket[bytes]], connection: Connection, faults: tuple[str, int] | None = None
+) -> zmq.Socket[bytes]:
+    """A DEALER that connects in the background. It does not reconnect: a new link needs a new `Hello`.
+
+    Args:
+        context: Context of the socket.
+        connection: Where and with which keys.
+        faults: In-process endpoint and mask of the socket events to be told there.
+    """
     dealer = context.socket(zmq.DEALER)
     _set_common_options(dealer, Limits().max_job_bytes)
     dealer.setsockopt(zmq.RECONNECT_IVL, -1)
@@ -117,6 +125,9 @@ def dial(context: zmq.Context[zmq.Socket[bytes]], connection: Connection) -> zmq
     dealer.setsockopt(zmq.CURVE_SERVERKEY, connection.server_public_key)
     dealer.setsockopt(zmq.CURVE_PUBLICKEY, connection.client_public_key)
     dealer.setsockopt(zmq.CURVE_SECRETKEY, connection.client_secret_key)
+    if faults:
+        # Before connecting: a refusal can come within a millisecond.
+        dealer.monitor(*faults)
     dealer.connect(connection.endpoint)
     return dealer
 

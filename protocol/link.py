@@ -29,9 +29,8 @@ class Link:
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], connection: Connection) -> None:
-        self._socket = dial(context, connection)
         endpoint = f"inproc://make-real-link-{id(self)}"
-        self._socket.monitor(endpoint, sum(_FAULTS))
+        self._socket = dial(context, connection, (endpoint, sum(_FAULTS)))
         self._monitor = context.socket(zmq.PAIR)
         self._monitor.setsockopt(zmq.LINGER, 0)
         self._monitor.connect(endpoint)

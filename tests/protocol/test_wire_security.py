@@ -156,7 +156,8 @@ def test_plaintext_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("forge", "words"), [(wrong_client_key, "does not know this key"), (wrong_server_key, "backend")]
+    ("forge", "words"),
+    [(wrong_client_key, "does not know this key"), (wrong_server_key, "does not have the backend's key")],
 )
 def test_a_client_with_wrong_keys_says_that_it_is_lost(
     server: ScriptedServer, forge: Callable[[Connection], Connection], words: str
