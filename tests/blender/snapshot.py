@@ -24,8 +24,8 @@ VOLATILE = {
 5.0, the tool settings 4.2."""
 COUNTED = {"attributes", "edges", "loops", "pixels", "polygons", "vertices"}
 MAX_DEPTH = 4
-WINDOWS = {"screens", "window_managers", "workspaces"}
-"""What Blender shows is no part of what the artist made."""
+SKIPPED = {"all_ids", "screens", "window_managers", "workspaces"}
+"""What Blender shows is no part of what the artist made; `all_ids` (5.2) repeats the other collections."""
 
 
 def of_file() -> dict[str, Any]:
@@ -35,7 +35,7 @@ def of_file() -> dict[str, Any]:
         # Blender warns of its own properties that a later version will lack.
         warnings.simplefilter("ignore", DeprecationWarning)
         for kind in bpy.data.bl_rna.properties:
-            if kind.type == "COLLECTION" and kind.identifier not in WINDOWS:
+            if kind.type == "COLLECTION" and kind.identifier not in SKIPPED:
                 for block in getattr(bpy.data, kind.identifier):
                     result[f"{kind.identifier}/{block.name_full}"] = properties(block)
     return result
