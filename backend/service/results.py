@@ -65,10 +65,11 @@ class Results:
             partial.rename(self.folder / job_id)
             files.sync_dir(self.folder)
         except OSError as error:
-            shutil.rmtree(partial, ignore_errors=True)
             raise MakeRealError(
                 ErrorCode.DISK_FULL, f"{error.filename or partial}: {error.strerror or error}"
             ) from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
     def _fill(self, folder: Path, job_id: str, label: str, image: np.ndarray, outcome: Outcome) -> None:
         # Kept out of the supervisor, which handles no picture formats.

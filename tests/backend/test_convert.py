@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`make-real convert` in this process: which files it takes, what it writes, and what a bad one does to the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from live_service import REQUEST, picture
+from PIL import Image
+
+from backend import pictures
+from backend.convert import Task, UnusablePathError, convert, plan
+from backend.pictures import read_picture
+from protocol import ErrorCode, MakeRealError, PlaneName, Stage
+
+
+class Recorder:
+    """An engine that makes negatives and keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.device = "test"
+        self.planes: list[dict[PlaneName, np.ndarray]] = []
+
+    def translate(
+        self, model_dir: Path, request: Any, planes: Any, on_progress: Any, is_cancelled: Any
+    ) -> Any:
+        self.planes.append(planes)
+        on_progress(Stage.INVERTING, 1, 2)
+        return SimpleNamespace(
+            image=255 - planes[PlaneName.IMAGE],
+            report={"ssim_garment": 0.91234},
+            recipe={"request": request.to_map(), "warnings": ["the picture moved"]},
+        )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """look.png with both masks beside it, plain.jpg without."""
+    Image.fromarray(picture()).save(tmp_path / "look.png")
+    Image.fromarray(picture()[..., 0]).save(tmp_path / "look.mask.png")
+    Image.fromarray(picture()[..., 1]).save(tmp_path / "look.protect.png")
+    Image.fromarray(picture()).save(tmp_path / "plain.jpg")
+    return tmp_path
+
+
+def planned(folder: Path, *names: str, **options: Any) -> list[Task]:
+    arguments = {"mask": None, "protect": None, "overwrite": False, **options}
+    return plan([folder / name for name in names], folder / "out", **arguments)
+
+
+def run(tasks: list[Task], engine: Recorder) -> list[MakeRealError]:
+    errors: list[MakeRealError] = []
+    convert(tasks, REQUEST, Path("model"), lambda: engine, errors.append)
+    return errors
+
+
+def test_masks_beside_a_picture_are_found_and_not_translated_themselves(folder: Path) -> None:
+    names = sorted(path.name for path in folder.iterdir())
+    assert planned(folder, *names) == [
+        Task(
+            folder / "look.png",
+            folder / "look.mask.png",
+            folder / "look.protect.png",
+            folder / "out/look.png",
+        ),
+        Task(folder / "plain.jpg", None, None, folder / "out/plain.png"),
+    ]
+
+
+def test_masks_can_be_given_as_a_file_or_a_folder(folder: Path) -> None:
+    (task,) = planned(folder, "plain.jpg", mask=folder / "look.mask.png")
+    assert task.mask == folder / "look.mask.png"
+    masks = folder / "masks"
+    masks.mkdir()
+    with pytest.raises(UnusablePathError, match=r"plain\.jpg has no mask .*plain\.mask\.png"):
+        planned(folder, "plain.jpg", mask=masks)
+    (masks / "plain.mask.png").touch()
+    (task,) = planned(folder, "plain.jpg", mask=masks)
+    assert task.mask == masks / "plain.mask.png"
+    with pytest.raises(UnusablePathError, match="has no mask"):
+        planned(folder, "plain.jpg", protect=folder / "absent.png")
+
+
+def test_no_result_replaces_a_file_unasked(folder: Path) -> None:
+    (folder / "out").mkdir()
+    (folder / "out" / "look.png").touch()
+    with pytest.raises(UnusablePathError, match="--overwrite"):
+        planned(folder, "look.png")
+    assert planned(folder, "look.png", overwrite=True)
+    with pytest.raises(UnusablePathError, match="--overwrite"):
+        plan([folder / "look.png"], folder, None, None, overwrite=False)
+
+
+def test_two_pictures_cannot_become_one_file(folder: Path) -> None:
+    Image.fromarray(picture()).save(folder / "plain.png")
+    with pytest.raises(UnusablePathError, match=r"plain\.jpg and .*plain\.png would both become"):
+        planned(folder, "plain.jpg", "plain.png")
+
+
+def test_pictures_are_translated_with_their_masks(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    engine = Recorder()
+    assert not run(planned(folder, "look.png", "plain.jpg"), engine)
+    first, second = engine.planes
+    assert np.array_equal(first[PlaneName.GARMENT], picture()[..., 0])
+    assert np.array_equal(first[PlaneName.PROTECTED], picture()[..., 1])
+    assert set(second) == {PlaneName.IMAGE}
+    result = read_picture(folder / "out" / "look.png")
+    assert np.array_equal(result.shown, 255 - picture())
+    assert '"model": "tiny"' in result.spec["make_real:recipe"]
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith(f"{folder / 'out' / 'look.png'}: ssim_garment 0.9123, ")
+    assert printed[1] == "  warning: the picture moved"
+    assert len(printed) == 4
+
+
+def test_a_bad_picture_does_not_stop_the_others(folder: Path) -> None:
+    (folder / "bad.png").write_text("no picture")
+    (error,) = run(planned(folder, "bad.png", "plain.jpg"), Recorder())
+    assert error.code is ErrorCode.PICTURE_UNREADABLE
+    assert "bad.png" in error.detail
+    assert [path.name for path in (folder / "out").iterdir()] == ["plain.png"]
+
+
+def test_a_disk_that_fills_up_leaves_the_old_result(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks = planned(folder, "look.png")
+    run(tasks, Recorder())
+    before = tasks[0].result.read_bytes()
+
+    def fail(path: Path, *_: object) -> None:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr(pictures, "_write", fail)
+    (error,) = run(planned(folder, "look.png", overwrite=True), Recorder())
+    assert error.code is ErrorCode.DISK_FULL
+    assert tasks[0].result.read_bytes() == before
+    assert list((folder / "out").iterdir()) == [tasks[0].result]

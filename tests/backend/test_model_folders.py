@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Model folders: found by name, checked before use, and refused with the file that is wrong."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from live_service import write_model
+
+from backend import models
+from backend.models import add_model, check_model, find_model, installed_models
+from protocol import ErrorCode, MakeRealError
+
+
+@pytest.fixture(autouse=True)
+def no_starter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "STARTER_FOLDER", tmp_path / "no-starter")
+
+
+def test_a_model_folder_and_a_folder_of_models_can_be_given(tmp_path: Path) -> None:
+    alone = write_model(tmp_path / "alone")
+    one, two = write_model(tmp_path / "many" / "one"), write_model(tmp_path / "many" / "two")
+    (tmp_path / "many" / "notes").mkdir()
+    found = installed_models([alone, tmp_path / "many"], tmp_path / "data")
+    assert found == {"alone": alone, "one": one, "two": two}
+
+
+def test_the_starter_comes_with_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "STARTER_FOLDER", write_model(tmp_path / "package" / "starter"))
+    assert list(installed_models((), tmp_path / "data")) == ["starter"]
+
+
+def test_an_added_model_is_found_again_until_it_is_gone(tmp_path: Path, model_folder: Path) -> None:
+    data_dir = tmp_path / "data"
+    assert add_model(model_folder, data_dir) == "a-model"
+    add_model(write_model(tmp_path / "b-model"), data_dir)
+    assert list(installed_models((), data_dir)) == ["a-model", "b-model"]
+    shutil.rmtree(model_folder)
+    assert list(installed_models((), data_dir)) == ["b-model"]
+
+
+def test_a_damaged_list_is_told(tmp_path: Path) -> None:
+    (tmp_path / "models.json").write_text("[1, 2")
+    with pytest.raises(MakeRealError, match=r"models\.json is damaged") as caught:
+        installed_models((), tmp_path)
+    assert caught.value.code is ErrorCode.INSTALLATION_BROKEN
+
+
+def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:
+    for call in (lambda: installed_models([tmp_path], tmp_path), lambda: add_model(tmp_path, tmp_path)):
+        with pytest.raises(MakeRealError, match=str(tmp_path)) as caught:
+            call()
+        assert caught.value.code is ErrorCode.MODEL_NOT_FOUND
+
+
+@pytest.mark.parametrize("name", ["with space", ".hidden", "new\nline", "-option", "ä"])
+def test_a_name_that_could_not_be_written_in_a_request_is_refused(tmp_path: Path, name: str) -> None:
+    folder = write_model(tmp_path / name)
+    with pytest.raises(MakeRealError) as caught:
+        add_model(folder, tmp_path / "data")
+    assert caught.value.code is ErrorCode.INVALID_REQUEST
+
+
+def test_no_model_can_take_the_starters_name(tmp_path: Path) -> None:
+    with pytest.raises(MakeRealError, match="cannot be called 'starter'"):
+        add_model(write_model(tmp_path / "starter"), tmp_path / "data")
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones(model_folder: Path) -> None:
+    with pytest.raises(MakeRealError, match="'other' is not among a-model") as caught:
+        find_model("other", {"a-model": model_folder})
+    assert caught.value.code is ErrorCode.MODEL_NOT_FOUND
+    assert find_model("a-model", {"a-model": model_folder}) == model_folder
+
+
+def remove(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).unlink()
+
+
+def write(name: str, content: bytes) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_bytes(content)
+
+
+def cut(name: str) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-1])
+
+
+def foreign(folder: Path) -> None:
+    (folder / "unet" / "model.safetensors").rename(folder / "unet" / "diffusion_pytorch_model.bin")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (remove("model_index.json"), "model_index.json: No such file"),
+        (remove("unet/config.json"), "unet/config.json: No such file"),
+        (remove("scheduler/scheduler_config.json"), "scheduler_config.json: No such file"),
+        (write("vae/config.json", b"{ broken"), "vae/config.json: Expecting"),
+        (write("vae/config.json", b"[]"), "vae/config.json: not a JSON object"),
+        (write("vae/config.json", b"\xff\xfe"), "vae/config.json: "),
+        (remove("unet/model.safetensors"), "unet has no safetensors weights"),
+        (foreign, "unet/diffusion_pytorch_model.bin: only safetensors"),
+        (cut("text_encoder/model.safetensors"), "text_encoder/model.safetensors: incomplete"),
+        (write("vae/model.safetensors", b""), "vae/model.safetensors: no safetensors header"),
+        (write("vae/model.safetensors", b"\xff" * 64), "vae/model.safetensors: no safetensors header"),
+        (write("vae/model.safetensors", b"\x02" + bytes(7) + b"[]"), "vae/model.safetensors: no safetensors"),
+    ],
+)
+def test_a_broken_model_is_told_with_its_file(
+    model_folder: Path, spoil: Callable[[Path], None], told: str
+) -> None:
+    check_model(model_folder)
+    spoil(model_folder)
+    with pytest.raises(MakeRealError) as caught:
+        check_model(model_folder)
+    assert caught.value.code is ErrorCode.MODEL_BROKEN
+    assert told in caught.value.detail
