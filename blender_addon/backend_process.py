@@ -61,7 +61,7 @@ def find_program(preferred: str) -> Path:
     """
     for place, path in (("preferences", preferred), (PROGRAM_VARIABLE, os.environ.get(PROGRAM_VARIABLE, ""))):
         if path:
-            found = shutil.which(Path(path).expanduser())
+            found = shutil.which(str(Path(path).expanduser()))
             if found is None:
                 raise MakeRealError(ErrorCode.BACKEND_NOT_FOUND, f"{place}: {path} is no program")
             return Path(found)

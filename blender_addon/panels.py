@@ -9,6 +9,7 @@ from typing import ClassVar
 import bpy
 
 from . import pump
+from .results import WARNINGS
 from .status_line import StatusLine, status_line
 
 CHARACTERS_PER_LINE = 44
@@ -39,6 +40,8 @@ class MAKE_REAL_PT_main(_InImageEditor, bpy.types.Panel):  # noqa: N801  Blender
         settings = context.scene.make_real
         if settings.result:
             layout.label(text=settings.result.name, icon="IMAGE_DATA")
+            for warning in settings.result.get(WARNINGS, "").splitlines():
+                _draw_text(layout, warning, "ERROR")
         layout.prop(settings, "use_compositor")
         layout.operator("make_real.remove_from_compositor", icon="NODE_COMPOSITING")
 
@@ -49,11 +52,16 @@ def _draw_state(layout: bpy.types.UILayout, line: StatusLine) -> None:
     else:
         layout.label(text=line.text, icon="INFO")
     for number, text in enumerate(line.problem):
-        for part in textwrap.wrap(text, CHARACTERS_PER_LINE):
-            layout.label(text=part, icon="ERROR" if number == 0 else "NONE")
-            number = -1
+        _draw_text(layout, text, "BLANK1" if number else "ERROR")
     if line.operator != "make_real.translate":
         layout.operator(line.operator)
+
+
+def _draw_text(layout: bpy.types.UILayout, text: str, icon: str) -> None:
+    """Text in as many lines as the sidebar needs; Blender cuts longer ones."""
+    for part in textwrap.wrap(text, CHARACTERS_PER_LINE):
+        layout.label(text=part, icon=icon)
+        icon = "BLANK1"
 
 
 class MAKE_REAL_UL_picks(bpy.types.UIList):  # noqa: N801
@@ -123,6 +131,9 @@ class MAKE_REAL_PT_backend(_InImageEditor, bpy.types.Panel):  # noqa: N801
 
 
 def _draw_header(self, context: bpy.types.Context) -> None:
+    if context.area.ui_type != "IMAGE_EDITOR":
+        # The UV Editor has the same header.
+        return
     line = status_line(pump.session())
     if line.fraction is None:
         self.layout.operator("make_real.translate", icon="SHADERFX")

@@ -18,7 +18,9 @@ import bpy
 
 from . import preferences
 from .conductor import Conductor
+from .protocol import ErrorCode, MakeRealError
 from .session import Phase, Session
+from .session_events import BackendFailed
 
 TICK_BUDGET_S = 0.004
 BUSY_INTERVAL_S = 0.03
@@ -55,7 +57,12 @@ def wake() -> None:
 
 def _on_timer() -> float | None:
     """One tick; returns the seconds until the next, None when there is nothing to listen to."""
-    conductor().tick(TICK_BUDGET_S)
+    try:
+        conductor().tick(TICK_BUDGET_S)
+    except Exception as error:
+        # Blender drops a timer that raises; without this the panel would say for ever that it works.
+        conductor().dispatch(BackendFailed(MakeRealError(ErrorCode.INTERNAL, str(error))))
+        raise
     if session().phase in (Phase.NOT_INSTALLED, Phase.STOPPED):
         return None
     return IDLE_INTERVAL_S if conductor().is_idle else BUSY_INTERVAL_S

@@ -16,6 +16,9 @@ from . import compositor, exr, picture_files, png, view_transform
 from .picture_files import ResultPaths
 from .protocol import MakeRealError
 
+WARNINGS = "make_real_warnings"
+"""Custom property of a result's image: what the backend found doubtful about it, one sentence a line."""
+
 
 @dataclass(frozen=True)
 class Destination:
@@ -89,7 +92,7 @@ def store(target: Destination, picture: Picture) -> Generator[None, None, MakeRe
         for path in (paths.display, paths.mask, paths.recipe):
             path.unlink(missing_ok=True)
         raise
-    scene = _show(target, paths)
+    scene = _show(target, picture, paths)
     if not target.use_compositor:
         return None
     try:
@@ -126,7 +129,7 @@ def _write_linear(paths: ResultPaths, target: Destination, picture: Picture, rec
     yield from picture_files.write(paths.linear, exr.encode(channels, {"make_real": recipe}))
 
 
-def _show(target: Destination, paths: ResultPaths) -> bpy.types.Scene | None:
+def _show(target: Destination, picture: Picture, paths: ResultPaths) -> bpy.types.Scene | None:
     """Open the display picture in the Image Editors that show the render, unless another file is open by now.
 
     Returns:
@@ -138,6 +141,7 @@ def _show(target: Destination, paths: ResultPaths) -> bpy.types.Scene | None:
     image = bpy.data.images.load(str(paths.display), check_existing=False)
     image.name = f"Make Real {paths.number:04}"
     image.colorspace_settings.name = "sRGB"
+    image[WARNINGS] = "\n".join(map(str, picture.recipe.get("warnings", ())))
     previous = scene.make_real.result
     scene.make_real.result = image
     for space in _image_editors():

@@ -208,7 +208,12 @@ def _welcomed(state: Session, event: Welcomed) -> Outcome:
 
 
 def _connection_lost(state: Session, event: ConnectionLost) -> Outcome:
-    return (replace(state, phase=Phase.LOST), ()) if state.phase in CONNECTED else (state, ())
+    if state.phase not in CONNECTED:
+        return state, ()
+    if state.job and state.job.cancelling:
+        # The client remembers the cancellation; the artist need not wait for the answer.
+        return replace(state, phase=Phase.LOST, job=None), _forget(state)
+    return replace(state, phase=Phase.LOST), ()
 
 
 def _job_queued(state: Session, event: JobQueued) -> Outcome:

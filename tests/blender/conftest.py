@@ -63,7 +63,7 @@ def addon() -> Callable[[str], ModuleType]:
     return lambda name: importlib.import_module(f"{MODULE}.{name}" if name else MODULE)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def scene() -> bpy.types.Scene:
     """An empty scene of a new file, with the smallest useful render settings."""
     bpy.ops.wm.read_factory_settings(use_empty=True)

@@ -18,6 +18,7 @@ Phase, Session, Job = session.Phase, session.Session, session.Job
 PROBLEM = protocol.MakeRealError(protocol.ErrorCode.INTERNAL, "why")
 UNSENT = Job("a", "Scene, frame 1")
 SENT = Job("a", "Scene, frame 1", sent=True)
+CANCELLING = Job("a", "Scene, frame 1", sent=True, cancelling=True)
 
 
 def state(phase: str, job=None, device: str = "cpu", problem=None):
@@ -53,6 +54,8 @@ TABLE = [
     (state("stopped"), ev.Welcomed("cpu"), "stopped", False, []),
     (state("busy", SENT), ev.ConnectionLost(), "lost", True, []),
     (state("starting"), ev.ConnectionLost(), "starting", False, []),
+    (state("busy", CANCELLING), ev.ConnectionLost(), "lost", False, [ev.ForgetJob]),
+    (state("busy", CANCELLING), ev.BackendGone(PROBLEM), "stopped", False, [ev.ForgetJob, ev.CloseClient]),
     (state("busy", SENT), ev.CancelClicked(), "busy", True, [ev.CancelJob]),
     (state("starting", UNSENT), ev.CancelClicked(), "starting", False, [ev.ForgetJob]),
     (state("lost", SENT), ev.CancelClicked(), "lost", False, [ev.CancelJob, ev.ForgetJob]),

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every panel draws in every state. Blender gives no layout without a window, so a recorder stands in for it
+that refuses whatever Blender would refuse: unknown operators, properties and icons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import bpy
+import pytest
+from conftest import MODULE
+from test_garment import pick
+
+ICONS = set(bpy.types.UILayout.bl_rna.functions["label"].parameters["icon"].enum_items.keys())
+
+
+class Layout:
+    """Records what is drawn, as text."""
+
+    def __init__(self) -> None:
+        self.drawn: list[str] = []
+
+    def row(self, align: bool = False) -> Layout:
+        return self
+
+    column = row
+
+    def separator(self) -> None:
+        pass
+
+    def label(self, text: str = "", icon: str = "NONE") -> None:
+        assert icon in ICONS, icon
+        assert text
+        self.drawn.append(text)
+
+    def operator(self, identifier: str, text: str | None = None, icon: str = "NONE") -> None:
+        assert icon in ICONS, icon
+        category, name = identifier.split(".")
+        getattr(getattr(bpy.ops, category), name).get_rna_type()
+        self.drawn.append(identifier)
+
+    def operator_menu_enum(self, identifier: str, prop: str, icon: str = "NONE") -> None:
+        self.operator(identifier, icon=icon)
+        category, name = identifier.split(".")
+        assert prop in getattr(getattr(bpy.ops, category), name).get_rna_type().properties
+
+    def prop(self, data: Any, name: str, text: str = "", emboss: bool = True) -> None:
+        assert name in data.bl_rna.properties
+        self.drawn.append(name)
+
+    def progress(self, factor: float, type: str, text: str) -> None:
+        assert 0.0 <= factor <= 1.0
+        assert type in {"BAR", "RING"}
+        self.drawn.append(f"{factor:.2f} {text}")
+
+    def template_list(
+        self, kind: str, _id: str, data: Any, items: str, active: Any, index: str, rows: int
+    ) -> None:
+        assert hasattr(bpy.types, kind)
+        assert {items, index} <= set(data.bl_rna.properties.keys())
+
+
+def draw(addon: Callable, session: Any, scene: bpy.types.Scene, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Everything that the sidebar, the header and the menu show."""
+    monkeypatch.setattr(addon("pump").conductor(), "session", session)
+    panels, layout = addon("panels"), Layout()
+    context = SimpleNamespace(scene=scene, area=SimpleNamespace(ui_type="IMAGE_EDITOR"))
+    holder = SimpleNamespace(layout=layout)
+    for cls in panels.CLASSES:
+        if issubclass(cls, bpy.types.Panel):
+            cls.draw(holder, context)
+    for item in scene.make_real.picks:
+        panels.MAKE_REAL_UL_picks.draw_item(holder, context, layout, scene.make_real, item, 0, None, "")
+    panels._draw_header(holder, context)
+    panels._draw_render_menu(holder, context)
+    monkeypatch.undo()
+    return layout.drawn
+
+
+def test_every_phase(addon: Callable, scene: bpy.types.Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = addon("session")
+    job = session.Job("a", "Scene", sent=True, stage="denoising", step=3, steps=15, fraction=0.4)
+    for phase in session.Phase:
+        drawn = draw(addon, session.Session(phase), scene, monkeypatch)
+        assert drawn.count("make_real.translate") == 3, "sidebar, header and menu"
+        assert "make_real.cancel" not in drawn
+        busy = draw(addon, session.Session(phase, job=job), scene, monkeypatch)
+        assert "make_real.cancel" in busy
+        assert any(text.startswith("0.40") for text in busy)
+
+
+def test_problem_is_readable_and_has_its_button(
+    addon: Callable, scene: bpy.types.Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    protocol, session = addon("protocol"), addon("session")
+    problem = protocol.MakeRealError(protocol.ErrorCode.BACKEND_NOT_FOUND, "there is no make-real")
+    drawn = draw(addon, session.Session(session.Phase.NOT_INSTALLED, problem=problem), scene, monkeypatch)
+    text = " ".join(drawn)
+    assert "No backend is installed where the extension looks for it." in text
+    assert "Set the path of the make-real program" in text
+    assert "make_real.open_preferences" in drawn
+    assert max(map(len, drawn)) <= addon("panels").CHARACTERS_PER_LINE + 20
+
+
+def test_picks_warnings_and_every_knob(
+    addon: Callable, scene: bpy.types.Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thing = bpy.data.objects.new("Coat", None)
+    pick(scene, thing)
+    pick(scene, bpy.data.materials.new("Wool"), "PROTECTED")
+    bpy.data.objects.remove(thing)
+    image = bpy.data.images.new("Make Real 0001", 4, 4)
+    image[addon("results").WARNINGS] = "the garment is displaced by 2 pixels"
+    scene.make_real.result = image
+    drawn = draw(addon, addon("session").Session(), scene, monkeypatch)
+    assert {"deleted object", "Wool", "the garment is displaced by 2 pixels"} <= set(drawn)
+    assert {*addon("protocol").RANGES, "model"} <= set(drawn)
+
+
+def test_settings_have_the_requests_ranges_and_defaults(addon: Callable, scene: bpy.types.Scene) -> None:
+    protocol, settings = addon("protocol"), scene.make_real
+    for name, (low, high) in protocol.RANGES.items():
+        prop = settings.bl_rna.properties[name]
+        assert (prop.hard_min, prop.hard_max) == (low, high)
+        assert len(prop.description) > 20
+    assert addon("properties").request(settings) == protocol.TranslationRequest()
+
+
+def test_uv_editor_has_no_button(addon: Callable) -> None:
+    layout = Layout()
+    context = SimpleNamespace(area=SimpleNamespace(ui_type="UV"))
+    addon("panels")._draw_header(SimpleNamespace(layout=layout), context)
+    assert layout.drawn == []
+    assert MODULE in bpy.context.preferences.addons
