@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Build the extension: one zip for Blender 4.2 to 5.2 on Linux, Windows and macOS.
 
-    python scripts/build_extension.py --blender .build/bpy-5.0
+    python scripts/build_extension.py [--blender FOLDER]
 
 Stages `blender_addon/` with `protocol/` inside it and the wheels that both need, then runs Blender's own
 build and validation, which need a Blender installation or a `bpy` environment but no running Blender. The
@@ -24,6 +24,7 @@ SOURCE = ROOT / "blender_addon"
 PROTOCOL = ROOT / "protocol"
 WHEEL_CACHE = ROOT / ".build" / "wheels"
 DIST = ROOT / "dist"
+BPY = ROOT / ".build" / "bpy-5.0"
 
 REQUIREMENTS = ("pyzmq==27.3.0", "msgpack==1.2.4")
 PYTHON_VERSIONS = ("3.11", "3.13")
@@ -43,7 +44,7 @@ ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 def main() -> int:
     """Build, validate, and print the zip's path."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--blender", type=Path, required=True, help="folder of a Blender or bpy environment")
+    parser.add_argument("--blender", type=Path, default=BPY, help="folder of a Blender or bpy environment")
     arguments = parser.parse_args()
     tool = find_tool(arguments.blender)
     wheels = download_wheels()
