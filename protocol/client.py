@@ -33,7 +33,6 @@ from .messages import (
     Message,
     Ping,
     Pong,
-    Query,
     Refused,
     Welcome,
 )
@@ -44,8 +43,8 @@ from .transfer import Upload
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-HEARTBEAT_S = 2.0
-"""Silence after which the client asks `Ping`."""
+HEARTBEAT_S = 5.0
+"""Silence after which the client asks `Ping`. A process that ends is noticed at once, without it."""
 MISSED_HEARTBEATS = 3
 FIRST_RETRY_S = 0.5
 LAST_RETRY_S = 4.0
@@ -124,7 +123,7 @@ class Client:
 
     def query(self, job_id: str) -> None:
         """Ask for the truth about a job; the answer is a `Status` event, or `Finished` when it is done."""
-        self._jobs.request(Query(job_id))
+        self._jobs.query(job_id)
 
     def acknowledge(self, job_id: str) -> None:
         """Tell the supervisor that the result was taken and may be forgotten."""
@@ -159,7 +158,15 @@ class Client:
     def _advance(self) -> bool:
         if self.state is ClientState.CONNECTING and not self._is_hello_sent:
             self._is_hello_sent = self._link.send(self._hello)
-        return self._jobs.advance(self._link.send if self.state is ClientState.READY else None)
+        return self._jobs.advance(self._send if self.state is ClientState.READY else None)
+
+    def _send(self, message: Message, buffer: memoryview | None) -> bool:
+        is_sent = self._link.send(message, buffer)
+        if is_sent:
+            # The supervisor makes room in the queue, so it is there, though its words may be late.
+            self._quiet_since = time.monotonic()
+            self._missed = 0
+        return is_sent
 
     def _open(self, connection: Connection) -> None:
         self._link = Link(self._context, connection)
@@ -176,6 +183,8 @@ class Client:
         fault = self._link.fault() or self._beat()
         if fault:
             self._lose(fault)
+        elif self.state is ClientState.READY:
+            self._jobs.ask_after_silence()
 
     def _receive(self, deadline: float) -> bool:
         """Take messages until none waits, and then return True, or until the deadline."""

@@ -26,6 +26,8 @@ LINK_TIMEOUT_MS = 30_000
 HANDSHAKE_MS = 5_000
 QUEUED_MESSAGES = 64
 """High-water mark: with chunks of 1 MiB at most 64 MiB wait in a socket. libzmq's default is 1000."""
+QUEUED_BY_CLIENT = 8
+"""High-water mark of what a client sends: a `Cancel` or `Ping` waits behind 8 MiB at most."""
 
 _ZAP_ENDPOINT = "inproc://zeromq.zap.01"
 _ZAP_VERSION = b"1.0"
@@ -119,6 +121,7 @@ def dial(
     """
     dealer = context.socket(zmq.DEALER)
     _set_common_options(dealer, Limits().max_job_bytes)
+    dealer.setsockopt(zmq.SNDHWM, QUEUED_BY_CLIENT)
     dealer.setsockopt(zmq.RECONNECT_IVL, -1)
     # Nothing is queued for a link that does not stand.
     dealer.setsockopt(zmq.IMMEDIATE, 1)

@@ -9,6 +9,7 @@ hashing -> ready -> submitted -> sending -> waiting -> (result) verified
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -17,6 +18,9 @@ from .events import Event, Finished
 from .limits import Limits, check_planes
 from .messages import Cancel, Credit, Error, JobState, Message, Progress, Query, Result, Status
 from .transfer import Download, Phase, Upload
+
+QUIET_S = 10.0
+"""Silence about a job after which the client asks: the supervisor's unasked messages may be lost."""
 
 Send = Callable[[Message, memoryview | None], bool]
 """Hands a message and its buffer on; False if that is not possible now."""
@@ -36,6 +40,7 @@ class Jobs:
         self._uploads: dict[str, Upload] = {}
         self._downloads: dict[str, Download] = {}
         self._damaged: set[str] = set()
+        self._finished: set[str] = set()
         self._requests: deque[Message] = deque()
 
     def add(self, upload: Upload) -> None:
@@ -55,6 +60,11 @@ class Jobs:
         """Send a message as soon as the link allows, over a reconnect too."""
         self._requests.append(message)
 
+    def query(self, job_id: str) -> None:
+        """Ask for the truth about a job, and for its result even if it was delivered before."""
+        self._finished.discard(job_id)
+        self.request(Query(job_id))
+
     def cancel(self, job_id: str) -> None:
         """Stop a job: at once if the supervisor does not know it, else by its answer."""
         upload = self._uploads.get(job_id)
@@ -69,9 +79,22 @@ class Jobs:
     def reconnected(self) -> None:
         """A new link stands: ask after every job that the old one knew."""
         for upload in self._uploads.values():
-            if upload.is_announced and upload.job_id not in self._downloads:
-                upload.phase = Phase.ASKED
-                self.request(Cancel(upload.job_id) if upload.is_cancelled else Query(upload.job_id))
+            if upload.is_announced:
+                self._ask(upload)
+
+    def ask_after_silence(self) -> None:
+        """Ask after every job that nothing was heard of for `QUIET_S`."""
+        long_ago = time.monotonic() - QUIET_S
+        for upload in self._uploads.values():
+            if upload.is_announced and upload.phase is not Phase.SENDING and upload.heard_at < long_ago:
+                self._ask(upload)
+
+    def _ask(self, upload: Upload) -> None:
+        if upload.job_id in self._downloads:
+            return
+        upload.phase = Phase.ASKED
+        upload.heard_at = time.monotonic()
+        self.request(Cancel(upload.job_id) if upload.is_cancelled else Query(upload.job_id))
 
     # What the supervisor says
 
@@ -81,19 +104,23 @@ class Jobs:
         Raises:
             MakeRealError: UNSUPPORTED_MESSAGE for one that no supervisor sends.
         """
+        upload = self._uploads.get(getattr(message, "job_id", ""))
+        if upload:
+            upload.heard_at = time.monotonic()
         match message:
             case Credit():
-                upload = self._uploads.get(message.job_id)
                 if upload and upload.phase in (Phase.SUBMITTED, Phase.ASKED) and not upload.is_cancelled:
                     upload.rewind()
             case Status():
                 self._take_status(message)
             case Progress():
                 self._emit(message)
-            case Result():
+            case Result() if message.job_id not in self._finished:
                 self._downloads.setdefault(message.job_id, Download(message, buffers))
             case Error():
                 self._end(message)
+            case Result():
+                pass  # Sent again before the supervisor knew that it had arrived.
             case _:
                 raise MakeRealError(ErrorCode.UNSUPPORTED_MESSAGE, type(message).__name__)
 
@@ -177,6 +204,7 @@ class Jobs:
         if is_sent:
             upload.phase = Phase.SUBMITTED
             upload.is_announced = True
+            upload.heard_at = time.monotonic()
         return is_sent
 
     def _hash(self) -> bool:
@@ -189,6 +217,7 @@ class Jobs:
         for job_id, download in self._downloads.items():
             try:
                 if download.advance():
+                    self._finished.add(job_id)
                     self._end(Finished(job_id, download.planes(), download.result))
             except MakeRealError as error:
                 self._take_damage(error)

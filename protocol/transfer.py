@@ -82,6 +82,8 @@ class Upload:
     phase: Phase = Phase.HASHING
     is_announced: bool = False
     """Whether the supervisor may know the job."""
+    heard_at: float = 0.0
+    """Monotonic seconds when the supervisor last spoke of it."""
     is_cancelled: bool = False
     _index: int = field(default=0, init=False)
     _offset: int = field(default=0, init=False)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import socket
 import statistics
 import threading
@@ -14,6 +15,7 @@ import pytest
 from scripted_server import PlaneMap, ScriptedServer, has, run
 
 import protocol.client
+import protocol.jobs
 from protocol import (
     Acknowledge,
     Cancel,
@@ -165,19 +167,21 @@ def test_a_result_of_a_job_from_before_this_client_is_delivered(start: Start, co
 
 
 def test_a_4k_float_plane_never_holds_up_the_caller(start: Start, connect: Connect) -> None:
+    # Before the link: a server that is not pumped for five seconds admits nobody.
+    planes = {PlaneName.IMAGE: np.random.default_rng(0).random((2160, 3840, 4), dtype=np.float32)}
+    assert planes[PlaneName.IMAGE].nbytes == 132_710_400
     server = start()
     client = connect(server.connection)
     threads = threading.enumerate()
-    planes = {PlaneName.IMAGE: np.random.default_rng(0).random((2160, 3840, 4), dtype=np.float32)}
-    assert planes[PlaneName.IMAGE].nbytes == 132_710_400
     seconds: list[float] = []
     cpu_seconds: list[float] = []
 
     def timed(until: Callable[[], bool]) -> list[Event]:
         events: list[Event] = []
-        end = time.monotonic() + 60
+        end = time.monotonic() + 240
         while not until() and not any(isinstance(event, Finished) for event in events):
             assert time.monotonic() < end
+            assert not has(Lost)(events), events
             began, cpu_began = time.perf_counter(), time.thread_time()
             events += client.poll()
             seconds.append(time.perf_counter() - began)
@@ -193,9 +197,11 @@ def test_a_4k_float_plane_never_holds_up_the_caller(start: Start, connect: Conne
     finished = timed(until=lambda: False)[-1]
     assert isinstance(finished, Finished)
     assert np.array_equal(finished.planes[PlaneName.IMAGE], planes[PlaneName.IMAGE])
-    assert statistics.median(seconds) < 0.004
-    # The worst is judged by the processor's time, which a machine busy with other things does not lengthen.
+    # The processor's time, which a machine busy with other things does not lengthen.
+    assert statistics.median(cpu_seconds) < 0.004
     assert max(cpu_seconds) < 0.03
+    if os.getloadavg()[0] < 2 * (os.cpu_count() or 1):
+        assert statistics.median(seconds) < 0.004
     assert threading.enumerate() == threads
 
 
@@ -342,6 +348,55 @@ def test_a_connection_file_that_cannot_be_trusted_is_told(start: Start, connect:
     server.close()
     event = run(client, until=has(Error))[-1]
     assert event == Error(ErrorCode.CONNECTION_FILE_REFUSED, "connection.json has mode 0644")
+
+
+# The truth is asked for
+
+
+def test_a_credit_that_got_lost_is_asked_for(
+    start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol.jobs, "QUIET_S", 0.2)
+    server = start(silent_to=(Submit,))
+    client = connect(server.connection)
+    job_id = client.submit(REQUEST, picture())
+    run(client, server, until=lambda events: bool(server.heard_of(Submit)))
+    server.states[job_id] = JobState.ACCEPTED
+    server.silent_to = ()
+    run(client, server, until=lambda events: job_id in server.received)
+    assert len(server.heard_of(Submit)) == 2
+
+
+def test_a_failure_that_was_not_told_is_asked_for(
+    start: Start, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol.jobs, "QUIET_S", 0.2)
+    server = start()
+    client = connect(server.connection)
+    job_id = client.submit(REQUEST, picture())
+    run(client, server, until=lambda events: job_id in server.received)
+    server.states[job_id] = JobState.FAILED
+    run(client, server, until=has_state(job_id, JobState.FAILED))
+
+
+def test_a_job_that_is_heard_of_is_not_asked_after(start: Start, connect: Connect) -> None:
+    server = start()
+    client = connect(server.connection)
+    finish(client, server, client.submit(REQUEST, picture()))
+    assert not server.heard_of(Query)
+
+
+def test_a_result_that_comes_twice_is_told_once_unless_asked_for(start: Start, connect: Connect) -> None:
+    server = start()
+    client = connect(server.connection)
+    job_id = client.submit(REQUEST, picture())
+    finish(client, server, job_id)
+    server.finish(job_id, picture())
+    client.acknowledge(job_id)
+    events = run(client, server, until=lambda events: bool(server.heard_of(Acknowledge)))
+    assert not any(isinstance(event, Finished) for event in events)
+    client.query(job_id)
+    run(client, server, until=has(Finished))
 
 
 # Cancel
