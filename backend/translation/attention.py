@@ -12,10 +12,9 @@ Three differences from the released code, each for a reason:
 
 - the source branch is not computed again: the inversion evaluates the network at the same (z_i, t_i), so its
   own features are the source branch's, exactly;
-- both halves of the guidance batch are controlled, so that their difference is the domains' and not the
-  maps';
+- both halves of the guidance batch are controlled, so that they differ by the domain and not by the maps;
 - the gate is a tensor, one per layer and always of the same shape: no counter and no branch on the step lives
-  here, so the network compiles once.
+  here, so every denoising pass is the same to a compiler.
 """
 
 from __future__ import annotations
@@ -135,25 +134,18 @@ class TextureControl:
 
     def feature_bytes(self, window: Window) -> int:
         """Bytes of one slot for windows of this size."""
-        elements: int = sum(
-            2 * attn.inner_dim * (window.height // factor) * (window.width // factor)
+        return sum(
+            2 * attn.inner_dim * _tokens(window, factor) * attn.to_q.weight.element_size()
             for attn, factor in self._layers
         )
-        return elements * self._element_size()
-
-    def _element_size(self) -> int:
-        return max((attn.to_q.weight.element_size() for attn, _ in self._layers), default=0)
 
     def allocate(self, slots: int, window: Window) -> None:
         """Make room for `slots` passes over windows of this size."""
         self._slots = []
         for attn, factor in self._layers:
-            tokens = (window.height // factor) * (window.width // factor)
-            shape = (slots, 1, attn.heads, tokens, attn.inner_dim // attn.heads)
-            query, key = (
-                torch.zeros(shape, dtype=attn.to_q.weight.dtype, device=attn.to_q.weight.device) for _ in "qk"
-            )
-            self._slots.append((query, key))
+            shape = (slots, 1, attn.heads, _tokens(window, factor), attn.inner_dim // attn.heads)
+            weight = attn.to_q.weight
+            self._slots.append((weight.new_zeros(shape), weight.new_zeros(shape)))
 
     def gates(
         self, mask: Float[Tensor, "1 1 height width"], amount: float
@@ -190,3 +182,7 @@ class TextureControl:
     def _use(self, slot: int, mode: Mode) -> None:
         for processor, (query, key) in zip(self._processors, self._slots, strict=True):
             processor.mode, processor.query, processor.key = mode, query[slot], key[slot]
+
+
+def _tokens(window: Window, factor: int) -> int:
+    return (window.height // factor) * (window.width // factor)

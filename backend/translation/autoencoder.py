@@ -46,7 +46,7 @@ class Autoencoder:
 
     def decode(self, latents: Float[Tensor, "1 channels rows columns"]) -> Float[Tensor, "1 3 height width"]:
         """Picture of latents, values clipped to 0..1."""
-        latents = latents / self._scale + self._shift
+        latents = latents.float() / self._scale + self._shift
 
         def decode_window(_index: int, window: Window) -> Tensor:
             sample: Tensor = self._module.decode(window.cut(latents)).sample

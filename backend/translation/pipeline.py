@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Rendered-to-real translation (FashionR2R, arXiv 2410.14429), from planes to planes.
 
-`Translator._render_to_real` is the paper's algorithm, top to bottom; each name in it is a module beside this
-one that says which equation it implements.
+`Translator._walk` is the paper's algorithm, top to bottom; each name in it is a module beside this one that
+says which equation it implements.
 """
 
 from __future__ import annotations
@@ -142,19 +142,41 @@ class Translator:
         progress: Progress,
         keep_features: bool,
     ) -> tuple[Float32[np.ndarray, "height width 3"], str]:
+        autoencoder = self.model.autoencoder
+        with progress.stage(Stage.ENCODING, 1) as done:
+            render = self._to_tensor(picture.seen)
+            render_latents = autoencoder.encode(render)
+            done()
+        latents, plan = self._walk(request, render_latents, regions, progress, keep_features)
+        with progress.stage(Stage.DECODING, 3) as done:
+            output = autoencoder.decode(latents)
+            done()
+            round_trip = autoencoder.decode(render_latents)
+            done()
+            garment = self._to_tensor(picture.garment[..., None])
+            output = restore_detail(output, round_trip, render, garment, request.detail)
+            output = keep_colour(output, render, garment)
+            done()
+        height, width = picture.garment.shape
+        return output[0, :, :height, :width].permute(1, 2, 0).cpu().numpy(), plan
+
+    def _walk(
+        self,
+        request: TranslationRequest,
+        render_latents: Float[Tensor, "1 channels rows columns"],
+        regions: Regions,
+        progress: Progress,
+        keep_features: bool,
+    ) -> tuple[Float[Tensor, "1 channels rows columns"], str]:
+        """Realistic image generation (the paper's Algorithm 1): invert, then denoise under control."""
         model = self.model
         walk = low_noise_walk(model.alphas_cumprod, request.steps, regions.steps)
         n, t, a = walk.steps, walk.timesteps, walk.alphas
-        rows, columns = regions.start.shape[-2:]
+        rows, columns = render_latents.shape[-2:]
         windows = cover(rows, columns, model.native_area, WHOLE_TOLERANCE, model.latent_multiple)
         locked = locked_steps(
             regions.garment_steps, count_steps(request.texture_steps, regions.garment_steps)
         )
-
-        with progress.stage(Stage.ENCODING, 1) as done:
-            render = self._to_tensor(picture.seen)
-            z = [model.autoencoder.encode(render).to(model.latents_dtype)]
-            done()
 
         with TextureControl(model.unet) as control:
             texture = TextureLock(
@@ -166,7 +188,7 @@ class Translator:
                 texture.inverting(i, j)
                 return model.predict_noise(window.cut(z[i]), t[i], model.empty)
 
-            def real_noise(i: int, x: Tensor, j: int, window: Window) -> Tensor:
+            def real_noise(i: int, j: int, window: Window) -> Tensor:
                 progress.check()
                 if texture.recapturing(i):
                     model.predict_noise(window.cut(z[i]), t[i], model.empty)
@@ -175,7 +197,7 @@ class Translator:
 
             # DDIM inversion, from low noise to high: z_i is left with eps(z_i, t_i). The last node is
             # evaluated too: the denoising starts there, and needs its noise and its queries and keys.
-            noise: list[Tensor] = []
+            z, noise = [render_latents.to(model.latents_dtype)], []
             with progress.stage(Stage.INVERTING, n + 1) as done:
                 for i in range(n + 1):
                     noise.append(evaluate(partial(source_noise, i), windows))
@@ -188,22 +210,11 @@ class Translator:
             x = z[n]
             with progress.stage(Stage.DENOISING, n) as done:
                 for i in range(n, 0, -1):
-                    x = torch.where(regions.start < i, z[i], x)
-                    real = evaluate(partial(real_noise, i, x), windows)
-                    x = z[i - 1] + ddim(x - z[i], real - noise[i], a[i], a[i - 1])
+                    real = evaluate(partial(real_noise, i), windows)
+                    change = ddim(x - z[i], real - noise[i], a[i], a[i - 1])
+                    x = torch.where(regions.start >= i, z[i - 1] + change, z[i - 1])
                     done()
-
-        with progress.stage(Stage.DECODING, 3) as done:
-            output = model.autoencoder.decode(x.float())
-            done()
-            round_trip = model.autoencoder.decode(z[0].float())
-            done()
-            garment = self._to_tensor(picture.garment[..., None])
-            output = restore_detail(output, round_trip, render, garment, request.detail)
-            output = keep_colour(output, render, garment)
-            done()
-        height, width = picture.garment.shape
-        return output[0, :, :height, :width].permute(1, 2, 0).cpu().numpy(), texture.plan
+        return x, texture.plan
 
     def _to_tensor(
         self, plane: Float32[np.ndarray, "height width channels"]

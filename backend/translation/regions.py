@@ -2,7 +2,7 @@
 """Regions: each pixel joins the denoising at its own node of the inverted trajectory (arXiv 2306.00950).
 
     strength(p) = (1 - protected(p)) * (m(p) garment_strength + (1 - m(p)) rest_strength)
-    start(p)    = floor(strength(p) * steps)            x_i(p) = z_i(p)  while  i > start(p)
+    start(p)    = floor(strength(p) * steps)            x_i(p) = z_i(p)  while  i >= start(p)
 
 A pixel whose node has not come yet is the render's own, at the render's own noise level, so what is denoised
 beside it fits to it; a pixel that starts at node 0 is never changed.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -54,6 +55,7 @@ class TextureLock:
         slots = len(self._locked) * len(windows)
         self._kept = keep and slots * control.feature_bytes(windows[0]) <= KEPT_BYTES
         self._gates = [control.gates(window.cut(garment), amount) for window in windows]
+        self._open = [torch.zeros_like(gate) for gate in self._gates[0]]
         if self._locked:
             control.allocate(slots if self._kept else 1, windows[0])
         self.plan = (
@@ -78,8 +80,10 @@ class TextureLock:
         return True
 
     def denoising(self, node: int, window: int) -> None:
-        """Before the denoising pass at a node."""
+        """Before the denoising pass at a node. Past the schedule the gates are 0, the passes the same."""
         if node in self._locked:
             self._control.lock(self._slot(node, window), self._gates[window])
+        elif self._locked:
+            self._control.lock(0, self._open)
         else:
             self._control.release()

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+from torch import Tensor
+
+from backend.translation import Translator
+from backend.translation.attention import TextureControl, shallow_self_attention
+from backend.translation.model import Model
+from backend.translation.progress import Progress
+from backend.translation.regions import Regions
+from backend.translation.schedule import ddim, low_noise_walk
+from backend.translation.windows import Window
+from protocol.request import TranslationRequest
+
+WHOLE = Window(0, 0, 16, 16)
+
+
+def in_float64(model: Model) -> Model:
+    """The same model with its network in float64; the caller's stays as it is."""
+    unet = UNet2DConditionModel.from_config(model.unet.config).double().eval().requires_grad_(False)
+    unet.load_state_dict(model.unet.state_dict())
+    texts = [text.to(torch.device("cpu"), torch.float64) for text in (model.empty, model.negative) if text]
+    return replace(model, unet=unet, empty=texts[0], negative=texts[1])
+
+
+class SourceBranch:
+    """The released code's way to control a layer: the source is in the batch and is computed at every step.
+
+    The batch is [source, empty, negative]; the two others take the first's query and key, mixed by a gate. The
+    attention is written out, to share nothing with the code under test.
+    """
+
+    def __init__(self, gate: Tensor) -> None:
+        self.gate = gate
+
+    def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, temb=None):  # type: ignore[no-untyped-def]
+        q, k, v = attn.to_q(hidden_states), attn.to_k(hidden_states), attn.to_v(hidden_states)
+        gate = self.gate.flatten()[None, :, None]
+        q = torch.cat([q[:1], q[1:] * (1 - gate) + q[:1] * gate])
+        k = torch.cat([k[:1], k[1:] * (1 - gate) + k[:1] * gate])
+        heads = []
+        for query, key, value in zip(*(x.chunk(attn.heads, dim=-1) for x in (q, k, v)), strict=True):
+            scores = query @ key.transpose(1, 2) / query.shape[-1] ** 0.5
+            heads.append(scores.softmax(-1) @ value)
+        return attn.to_out[0](torch.cat(heads, dim=-1))
+
+
+def test_captured_features_equal_a_recomputed_source_branch(translators: dict[str, Translator]) -> None:
+    """All of the algorithm in float64, against a plain version that recomputes the source at every step."""
+    torch.manual_seed(0)
+    model = in_float64(translators["sd15"].model)
+    request = TranslationRequest(
+        steps=10, garment_strength=0.5, rest_strength=0.5, guidance_scale=3.0, texture_lock=0.8
+    )
+    latents = torch.randn(1, 4, 16, 16, dtype=torch.float64)
+    garment = torch.rand(1, 1, 16, 16, dtype=torch.float64)
+    regions = Regions(garment.numpy()[0, 0], garment, torch.full_like(garment, 5), steps=5, garment_steps=5)
+
+    with torch.inference_mode():
+        ours = {
+            keep: Translator(model)._walk(
+                request, latents, regions, Progress(lambda *_: None, lambda: False), keep
+            )[0]
+            for keep in (True, False)
+        }
+        expected = recompute(model, request, latents, garment)
+    assert (ours[True] - expected).abs().max() < 1e-8
+    assert (ours[False] - expected).abs().max() < 1e-8
+    uncontrolled = recompute(model, replace(request, texture_lock=0.0), latents, garment)
+    assert (uncontrolled - expected).abs().max() > 1e-4, (
+        "the control must matter for the comparison to mean anything"
+    )
+
+
+def recompute(model: Model, request: TranslationRequest, latents: Tensor, garment: Tensor) -> Tensor:
+    """The translation with the source branch in the batch; steps 5..2 of 5 are locked (0.9 of 5, rounded down)."""
+    walk = low_noise_walk(model.alphas_cumprod, request.steps, 5)
+    z, noise = [latents], []
+    for i in range(6):
+        noise.append(model.predict_noise(z[i], walk.timesteps[i], model.empty))
+        if i < 5:
+            z.append(ddim(z[i], noise[i], walk.alphas[i], walk.alphas[i + 1]))
+    hidden = torch.cat([model.empty.hidden, model.empty.hidden, model.negative.hidden])
+    originals = {attn: attn.processor for attn, _ in shallow_self_attention(model.unet)}
+    x, w = z[5], request.guidance_scale
+    for i in range(5, 0, -1):
+        for attn, factor in shallow_self_attention(model.unet):
+            mask = torch.nn.functional.avg_pool2d(garment, factor) * request.texture_lock * (i > 1)
+            attn.set_processor(SourceBranch(mask))
+        batch = torch.cat([z[i], x, x])
+        _, empty, negative = model.unet(batch, walk.timesteps[i], encoder_hidden_states=hidden).sample.chunk(
+            3
+        )
+        step = ddim(x, w * empty + (1 - w) * negative, walk.alphas[i], walk.alphas[i - 1])
+        x = step + z[i - 1] - ddim(z[i], noise[i], walk.alphas[i], walk.alphas[i - 1])
+    for attn, original in originals.items():
+        attn.set_processor(original)
+    return x
+
+
+def test_eject_restores_the_network(translators: dict[str, Translator]) -> None:
+    unet = translators["sd15"].model.unet
+    torch.manual_seed(0)
+    latents = torch.randn(1, 4, 16, 16)
+    hidden = translators["sd15"].model.empty.hidden
+    processors, structure = dict(unet.attn_processors), repr(unet)
+    weights = {key: tensor.clone() for key, tensor in unet.state_dict().items()}
+    with torch.inference_mode():
+        before = unet(latents, 100, encoder_hidden_states=hidden).sample
+        control = TextureControl(unet)
+        control.inject()
+        control.allocate(1, WHOLE)
+        control.capture(0)
+        unet(latents + 1, 100, encoder_hidden_states=hidden)
+        control.lock(0, control.gates(torch.ones(1, 1, 16, 16), 1.0))
+        during = unet(latents, 100, encoder_hidden_states=hidden).sample
+        control.eject()
+        after = unet(latents, 100, encoder_hidden_states=hidden).sample
+    assert not torch.equal(during, before)
+    assert torch.equal(after, before)
+    assert unet.attn_processors == processors and repr(unet) == structure
+    assert all(torch.equal(tensor, weights[key]) for key, tensor in unet.state_dict().items())
+
+
+def test_the_network_is_restored_after_an_error(translators: dict[str, Translator]) -> None:
+    unet = translators["sd15"].model.unet
+    processors = dict(unet.attn_processors)
+    with pytest.raises(ZeroDivisionError), TextureControl(unet):
+        assert unet.attn_processors != processors
+        raise ZeroDivisionError
+    assert unet.attn_processors == processors
+
+
+def test_the_gate_decides_token_by_token(translators: dict[str, Translator]) -> None:
+    """With the gate at 0 a controlled network is the network; at 1 the queries and keys are the captured ones."""
+    model = translators["sd15"].model
+    torch.manual_seed(0)
+    source, latents = torch.randn(2, 1, 4, 16, 16)
+    mask = torch.zeros(1, 1, 16, 16)
+    mask[..., :8] = 1
+    with torch.inference_mode(), TextureControl(model.unet) as control:
+        free = model.predict_noise(latents, 100, model.empty)
+        control.allocate(1, WHOLE)
+        control.capture(0)
+        model.predict_noise(source, 100, model.empty)
+        control.lock(0, control.gates(mask, 0.0))
+        assert torch.equal(model.predict_noise(latents, 100, model.empty), free)
+        control.lock(0, control.gates(mask, 1.0))
+        locked = model.predict_noise(latents, 100, model.empty)
+        assert not torch.equal(locked, free)
+        control.lock(0, control.gates(torch.ones_like(mask), 1.0))
+        torch.testing.assert_close(
+            model.predict_noise(source, 100, model.empty),
+            control_free(control, model, source),
+            rtol=0,
+            atol=1e-5,
+        )
+
+
+def control_free(control: TextureControl, model: Model, latents: Tensor) -> Tensor:
+    control.release()
+    return model.predict_noise(latents, 100, model.empty)
+
+
+def test_gates_keep_the_coverage_of_the_mask(translators: dict[str, Translator]) -> None:
+    mask = torch.zeros(1, 1, 16, 16)
+    mask[..., 3:9, 5:] = 1
+    for gate in TextureControl(translators["sd15"].model.unet).gates(mask, 0.5):
+        assert gate.mean() == pytest.approx(0.5 * float(mask.mean()))
+
+
+@pytest.mark.parametrize(
+    ("settings", "layers"),
+    [
+        # SD 1.5: the paper's 10 of 16 layers.
+        ({"block_out_channels": (320, 640, 1280, 1280), "cross_attention_dim": 768}, 10),
+        # SDXL: its highest level has no attention; two layers deep at the second, in 2 + 3 blocks.
+        (
+            {
+                "block_out_channels": (320, 640, 1280),
+                "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+                "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+                "transformer_layers_per_block": (1, 2, 10),
+                "cross_attention_dim": 2048,
+            },
+            10,
+        ),
+    ],
+)
+def test_shallow_layers_of_the_full_networks(settings: dict, layers: int) -> None:
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(**settings)
+    assert len(list(shallow_self_attention(unet))) == layers

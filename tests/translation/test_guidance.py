@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from backend.translation import Translator
+from backend.translation.guidance import guided_noise
+from backend.translation.model import Model
+
+
+@pytest.fixture
+def latents() -> torch.Tensor:
+    return torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def passes(translators: dict[str, Translator]) -> list[int]:
+    """Batch size of each pass of the SD 1.5-shaped network from here on."""
+    batches: list[int] = []
+    unet = translators["sd15"].model.unet
+    handle = unet.register_forward_pre_hook(lambda _module, arguments: batches.append(len(arguments[0])))
+    yield batches
+    handle.remove()
+
+
+@torch.inference_mode()
+def test_equation(translators: dict[str, Translator], latents: torch.Tensor) -> None:
+    for model in (translators["sd15"].model, translators["sdxl"].model):
+        empty = model.predict_noise(latents, 200, model.empty)
+        negative = model.predict_noise(latents, 200, model.negative)
+        guided = guided_noise(model, latents, 200, 7.5)
+        torch.testing.assert_close(guided, 7.5 * empty - 6.5 * negative, rtol=0, atol=1e-4)
+        assert not torch.allclose(empty, negative, atol=1e-4)
+
+
+@torch.inference_mode()
+def test_both_halves_are_one_pass(
+    translators: dict[str, Translator], latents: torch.Tensor, passes: list[int]
+) -> None:
+    guided_noise(translators["sd15"].model, latents, 200, 7.5)
+    assert passes == [2]
+
+
+@torch.inference_mode()
+def test_without_guidance_the_negative_side_costs_nothing(
+    translators: dict[str, Translator], latents: torch.Tensor, passes: list[int]
+) -> None:
+    model: Model = translators["sd15"].model
+    unguided = guided_noise(model, latents, 200, 1.0)
+    without_domain = guided_noise(replace(model, negative=None), latents, 200, 7.5)
+    assert passes == [1, 1]
+    assert torch.equal(unguided, without_domain)

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The whole translation on tiny models that are loaded from folders."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from garment_samples import box_mask, picture
+
+from backend.translation import Cancelled, Translator, texture
+from backend.translation.model import Model
+from protocol.errors import ErrorCode, MakeRealError
+from protocol.messages import Stage
+from protocol.planes import PlaneName
+from protocol.request import TranslationRequest
+
+IMAGE, GARMENT, PROTECTED = PlaneName.IMAGE, PlaneName.GARMENT, PlaneName.PROTECTED
+QUICK = TranslationRequest(steps=10)  # three steps are walked
+
+Planes = dict[PlaneName, np.ndarray]
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl", "starter"])
+def test_every_family_translates(translators: dict[str, Translator], planes: Planes, family: str) -> None:
+    result = translators[family].translate(QUICK, planes)
+    assert result.image.shape == planes[IMAGE].shape and result.image.dtype == planes[IMAGE].dtype
+    assert not np.array_equal(result.image, planes[IMAGE])
+    assert set(result.report) >= {"ssim_garment", "delta_e_garment", "highpass_garment", "alignment_px"}
+    assert all(np.isfinite(value) for value in result.report.values())
+    assert list(result.seconds) == ["encoding", "inverting", "denoising", "decoding"]
+
+
+@pytest.mark.parametrize(("height", "width"), [(333, 517), (512, 512)])
+def test_any_size_comes_back(translators: dict[str, Translator], height: int, width: int) -> None:
+    planes = {IMAGE: picture(height, width), GARMENT: box_mask(height, width)}
+    result = translators["starter"].translate(replace(QUICK, steps=4), planes)
+    assert result.image.shape == (height, width, 3)
+    assert result.report["alignment_px"] < 0.25
+
+
+@pytest.mark.slow
+def test_full_hd_in_and_out(translators: dict[str, Translator]) -> None:
+    """By windows: 1920x1080 is far above the tiny model's native area."""
+    planes = {IMAGE: picture(1080, 1920), GARMENT: box_mask(1080, 1920)}
+    big = Translator(replace(translators["starter"].model, native_area=64 * 48))
+    result = big.translate(TranslationRequest(steps=4), planes)
+    assert result.image.shape == (1080, 1920, 3)
+    assert result.report["alignment_px"] < 0.25
+    assert not np.array_equal(result.image, planes[IMAGE])
+
+
+def test_strength_zero_returns_the_bytes_without_the_network(
+    translators: dict[str, Translator], planes: Planes
+) -> None:
+    steps = []
+    request = TranslationRequest(garment_strength=0.0, rest_strength=0.0)
+    result = translators["sd15"].translate(request, planes, on_progress=lambda *step: steps.append(step))
+    assert result.image.tobytes() == planes[IMAGE].tobytes()
+    assert steps == []
+    assert result.report["ssim_garment"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16", "float32"])
+def test_protected_and_untranslated_pixels_come_back_bit_for_bit(
+    translators: dict[str, Translator], planes: Planes, dtype: str
+) -> None:
+    scale = {"uint8": 255, "uint16": 65535}.get(dtype, 1)
+    image = (planes[IMAGE] / 255 * scale).astype(dtype)
+    protected = np.zeros((128, 96), np.uint8)
+    protected[40:60, 30:60] = 255
+    given = {IMAGE: image, GARMENT: planes[GARMENT], PROTECTED: protected}
+    result = translators["starter"].translate(replace(QUICK, rest_strength=0.0), given).image
+    kept = (protected == 255) | (planes[GARMENT] == 0)
+    assert result[kept].tobytes() == image[kept].tobytes()
+    assert (result[~kept] != image[~kept]).any()
+
+
+def test_alpha_and_transparent_pixels_stay(translators: dict[str, Translator], planes: Planes) -> None:
+    image = np.dstack([planes[IMAGE], planes[GARMENT]])
+    result = translators["starter"].translate(QUICK, {IMAGE: image, GARMENT: planes[GARMENT]}).image
+    assert np.array_equal(result[..., 3], image[..., 3])
+    assert np.array_equal(result[image[..., 3] == 0], image[image[..., 3] == 0])
+    assert not np.array_equal(result, image)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_equal_requests_give_equal_bytes(
+    translators: dict[str, Translator], planes: Planes, threads: int
+) -> None:
+    torch.set_num_threads(threads)
+    try:
+        first, second = (translators["sd15"].translate(QUICK, planes) for _ in range(2))
+    finally:
+        torch.set_num_threads(1)
+    assert first.image.tobytes() == second.image.tobytes()
+    assert first.recipe == second.recipe
+    assert translators["sd15"].translate(replace(QUICK, guidance_scale=3.0), planes).image.tobytes() != (
+        first.image.tobytes()
+    )
+
+
+def test_the_recipe_reproduces(translators: dict[str, Translator], planes: Planes) -> None:
+    recipe = translators["sd15"].translate(QUICK, planes).recipe
+    assert TranslationRequest(**recipe["request"]) == QUICK
+    assert recipe["model"] == {
+        "name": "sd15",
+        "digest": translators["sd15"].model.digest,
+        "domain": "rendered garments",
+    }
+    assert recipe["planes"].keys() == {"image", "garment"}
+    assert recipe["plan"] == "features kept" and recipe["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("stage", "step"),
+    [
+        (Stage.ENCODING, 0),
+        (Stage.INVERTING, 0),
+        (Stage.INVERTING, 2),
+        (Stage.DENOISING, 1),
+        (Stage.DENOISING, 3),
+        (Stage.DECODING, 1),
+    ],
+)
+def test_cancel_anywhere_then_the_next_job_works(
+    translators: dict[str, Translator], planes: Planes, stage: Stage, step: int
+) -> None:
+    translator = translators["starter"]
+    processors = dict(translator.model.unet.attn_processors)
+    seen: list[tuple[Stage, int, int]] = []
+
+    def is_cancelled() -> bool:
+        return bool(seen) and seen[-1][:2] == (stage, step)
+
+    with pytest.raises(Cancelled) as caught:
+        translator.translate(QUICK, planes, on_progress=lambda *a: seen.append(a), is_cancelled=is_cancelled)
+    assert caught.value.code is ErrorCode.CANCELLED
+    assert seen[-1][:2] == (stage, step), "nothing was done after the cancel"
+    assert translator.model.unet.attn_processors == processors
+    assert translator.translate(QUICK, planes).image.shape == planes[IMAGE].shape
+
+
+def test_progress_counts_every_step(translators: dict[str, Translator], planes: Planes) -> None:
+    seen: list[tuple[Stage, int, int]] = []
+    translators["starter"].translate(QUICK, planes, on_progress=lambda *a: seen.append(a))
+    expected = [(Stage.ENCODING, 1), (Stage.INVERTING, 4), (Stage.DENOISING, 3), (Stage.DECODING, 3)]
+    assert seen == [(stage, step, steps) for stage, steps in expected for step in range(steps + 1)]
+
+
+def test_the_papers_setting_takes_sixteen_and_fifteen_passes(
+    translators: dict[str, Translator], planes: Planes
+) -> None:
+    batches: list[int] = []
+    unet = translators["sd15"].model.unet
+    handle = unet.register_forward_pre_hook(lambda _module, arguments: batches.append(len(arguments[0])))
+    translators["sd15"].translate(TranslationRequest(), planes)
+    handle.remove()
+    assert batches == [1] * 16 + [2] * 15
+
+
+def latent_change(translator: Translator, planes: Planes, request: TranslationRequest) -> np.ndarray:
+    """What a translation changed, without detail and colour of the render."""
+    result = translator.translate(replace(request, detail=0.0), planes).image
+    return np.abs(result.astype(int) - planes[IMAGE]).sum(-1)
+
+
+def test_texture_lock_acts_inside_the_garment(translators: dict[str, Translator], planes: Planes) -> None:
+    """Outside of it, without a mask there, the network is free: gates are exactly 0."""
+    translator = translators["starter"]
+    locked, free = (
+        translator.translate(replace(QUICK, texture_lock=lock), planes).image for lock in (1.0, 0.0)
+    )
+    inside = planes[GARMENT] == 255
+    assert (locked[inside] != free[inside]).mean() > 0.1
+
+    elsewhere = {IMAGE: planes[IMAGE], GARMENT: np.zeros_like(planes[GARMENT])}
+    elsewhere[GARMENT][:8, :8] = 255  # one latent cell
+    locked, free = (
+        translator.translate(replace(QUICK, texture_lock=lock), elsewhere).image.astype(int)
+        for lock in (1.0, 0.0)
+    )
+    small = np.abs(locked - free).mean()
+    assert (
+        small
+        < 0.25
+        * np.abs(
+            translator.translate(replace(QUICK, texture_lock=1.0), planes).image.astype(int)
+            - translator.translate(replace(QUICK, texture_lock=0.0), planes).image
+        ).mean()
+    )
+
+
+def test_texture_steps_zero_is_no_lock(translators: dict[str, Translator], planes: Planes) -> None:
+    none = translators["starter"].translate(replace(QUICK, texture_steps=0.0), planes)
+    free = translators["starter"].translate(replace(QUICK, texture_lock=0.0), planes)
+    assert none.image.tobytes() == free.image.tobytes()
+    assert none.recipe["plan"] == free.recipe["plan"] == "no texture lock"
+
+
+def test_recaptured_features_are_the_kept_ones(
+    translators: dict[str, Translator], planes: Planes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = translators["sd15"].translate(QUICK, planes)
+    monkeypatch.setattr(texture, "KEPT_BYTES", 0)
+    recaptured = translators["sd15"].translate(QUICK, planes)
+    assert recaptured.recipe["plan"] == "features recaptured"
+    assert kept.image.tobytes() == recaptured.image.tobytes()
+
+
+def test_windows_agree_with_the_whole(translators: dict[str, Translator]) -> None:
+    """The same picture whole and by windows: close, and without a seam where windows meet."""
+    model: Model = translators["starter"].model
+    planes = {IMAGE: picture(256, 256)}
+    whole, cut = (
+        Translator(replace(model, native_area=area)).translate(QUICK, planes).image.astype(int)
+        for area in (32 * 32, 16 * 16)
+    )
+    assert not np.array_equal(whole, cut)
+    difference = np.abs(whole - cut).mean()
+    assert difference < 0.5 * np.abs(whole - planes[IMAGE]).mean() + 1
+
+
+def test_out_of_memory_takes_the_smaller_plan_then_says_so(
+    translators: dict[str, Translator], planes: Planes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first allocation of many slots fails, as on a full card; then all fail."""
+    from backend.translation.attention import TextureControl
+
+    allocate = TextureControl.allocate
+
+    def scarce(most: int) -> None:
+        def allocate_some(control: TextureControl, slots: int, window: object) -> None:
+            if slots > most:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB.")
+            allocate(control, slots, window)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(TextureControl, "allocate", allocate_some)
+
+    expected = translators["sd15"].translate(QUICK, planes).image
+    scarce(most=1)
+    smaller = translators["sd15"].translate(QUICK, planes)
+    assert smaller.recipe["plan"] == "features recaptured"
+    assert smaller.image.tobytes() == expected.tobytes()
+    scarce(most=0)
+    with pytest.raises(MakeRealError) as caught:
+        translators["sd15"].translate(QUICK, planes)
+    assert caught.value.code is ErrorCode.OUT_OF_MEMORY
+
+
+def test_a_model_without_a_domain_says_that_guidance_has_no_effect(
+    translators: dict[str, Translator], planes: Planes
+) -> None:
+    bare = Translator(replace(translators["sd15"].model, negative=None, domain=None))
+    [warning] = bare.translate(QUICK, planes).recipe["warnings"]
+    assert "no domain" in warning
+    assert bare.translate(replace(QUICK, guidance_scale=1.0), planes).recipe["warnings"] == []
