@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -188,6 +189,9 @@ def run() -> int:
         app()
     except MakeRealError as error:
         fail(coded(error), EXIT_CODES.get(error.code, EXIT_INTERNAL))
-    except KeyboardInterrupt:
-        fail("interrupted", EXIT_INTERRUPTED)
+    except Exception as error:
+        mistake = MakeRealError(ErrorCode.INTERNAL, f"{type(error).__name__}: {error}")
+        if logging.getLogger().handlers:
+            logging.getLogger(__name__).exception("a mistake of the backend")
+        fail(coded(mistake), EXIT_INTERNAL)
     return 0

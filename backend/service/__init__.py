@@ -5,6 +5,7 @@ serve.py            assembles the process, holds its lifetime
 supervisor.py       answers clients, feeds the worker
 front.py            who is there, who listens, who is owed a result
 intake.py           accepted jobs on their way in
+ledger.py           every change of a job, in the order that loses nothing
 jobs.py             what may become of a job, as data
 journal.py          jobs on disk
 spool.py            planes on disk, until their job ends

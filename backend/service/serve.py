@@ -22,10 +22,11 @@ from protocol.connection import default_connection_path, remove_connection, writ
 from protocol.curve import listen
 
 from .journal import Journal
+from .ledger import Stores
 from .process import InstanceLock
 from .results import Results
 from .spool import Spool
-from .supervisor import Stores, Supervisor
+from .supervisor import Supervisor
 from .worker_keeper import WorkerKeeper
 
 WORKER_COMMAND = (sys.executable, "-P", "-m", "backend.service.worker")
@@ -100,7 +101,6 @@ def _run(
         return tuple(installed_models(options.model_dirs, options.data_dir))
 
     supervisor = Supervisor(listener, stores, keeper, models, Limits())
-    supervisor.recover()
     write_connection(connection_path, listener.connection)
     log.info("ready at %s", listener.connection.endpoint)
     try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 import zmq
@@ -43,28 +42,15 @@ from protocol.limits import check_planes
 
 from .front import Front, Letter
 from .intake import Intake
-from .jobs import Event, Job, advance, content_digest, is_ended, may
-from .journal import Journal
-from .results import Results
-from .spool import Spool
+from .jobs import Event, Job, content_digest, is_ended, may
+from .ledger import Ledger, Stores
 from .worker_keeper import Ended, WorkerKeeper
 
 TICK_MS = 500
 PROBE_S = 2.0
 """Between looks whether the clients are still there whose planes are expected."""
-DELIVERED_KEPT_S = 24 * 3600.0
-UNDELIVERED_KEPT_S = 30 * 24 * 3600.0
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Stores:
-    """What the supervisor keeps on the disk."""
-
-    journal: Journal
-    spool: Spool
-    results: Results
 
 
 class Supervisor:
@@ -88,7 +74,8 @@ class Supervisor:
     ) -> None:
         self._epoch = listener.connection.epoch
         self._front = Front(listener, limits)
-        self._journal, self._spool, self._results = stores.journal, stores.spool, stores.results
+        self._ledger = Ledger(stores, self._tell_change)
+        self._journal = stores.journal
         self._keeper = keeper
         self._models = models
         self._limits = limits
@@ -98,25 +85,15 @@ class Supervisor:
         for socket in (listener.router, listener.gate.socket, keeper.inbox):
             self._poller.register(socket, zmq.POLLIN)
 
-    def recover(self) -> None:
-        """Bring the data folder in order after whatever ended the supervisor before this one."""
-        self._results.discard_partial()
-        for job in self._journal.in_state(JobState.RUNNING):
-            if self._results.exists(job.job_id):
-                self._journal.save(advance(job, Event.FINISHED))
-            else:
-                self._journal.save(advance(job, Event.LOST, detail="the backend ended while it ran"))
-        queued = self._journal.in_state(JobState.QUEUED)
-        self._spool.discard_all_but({job.job_id for job in queued})
-        self._forget_old()
-        log.info("%d jobs to run, %d to deliver", len(queued), len(self._journal.in_state(JobState.DONE)))
-
     def run(self, should_stop: Callable[[], bool]) -> None:
         """Serve until `should_stop`, asked twice a second; then leave the running job to the next start.
+
+        Begins by bringing the data folder in order after whatever ended the supervisor before this one.
 
         Raises:
             MakeRealError: DISK_FULL when the journal cannot be written: nothing could be promised any more.
         """
+        self._ledger.recover()
         while not should_stop():
             self._keeper.tick()
             self._poller.poll(TICK_MS)
@@ -129,7 +106,8 @@ class Supervisor:
             self._grant()
             self._deliver()
             self._probe()
-        self._release()
+        self._keeper.close()
+        self._ledger.release()
 
     # Clients
 
@@ -162,7 +140,7 @@ class Supervisor:
 
     def _greet(self, hello: Hello) -> Message:
         low, high = hello.versions
-        log.info("%s says hello", hello.client)
+        log.info("%r says hello", hello.client)
         if not low <= PROTOCOL_VERSION <= high:
             return Refused(ErrorCode.UNSUPPORTED_VERSION, (PROTOCOL_VERSION, PROTOCOL_VERSION))
         return Welcome(
@@ -191,7 +169,7 @@ class Supervisor:
             raise MakeRealError(
                 ErrorCode.MODEL_NOT_FOUND, f"{submit.request.model!r} is not among {', '.join(models)}"
             )
-        self._spool.check_room(submit.planes)
+        self._ledger.spool.check_room(submit.planes)
         self._intake.add(Job(submit.job_id, submit.request, submit.planes, submit.label), client)
 
     def _receive(self, chunk: Planes, buffer: memoryview) -> None:
@@ -205,14 +183,14 @@ class Supervisor:
             arrays = self._intake.receive(chunk, buffer)
             if arrays is None:
                 return
-            self._spool.write(job.job_id, arrays)
+            self._ledger.spool.write(job.job_id, arrays)
         except MakeRealError as error:
             self._intake.remove(job.job_id)
-            self._change(job, Event.FAILED, error.code, error.detail)
+            self._ledger.change(job, Event.FAILED, error.code, error.detail)
         else:
             self._intake.remove(job.job_id)
             self._keeper.revive()
-            self._change(job, Event.PLANES_RECEIVED)
+            self._ledger.change(job, Event.PLANES_RECEIVED)
 
     def _cancel(self, client: bytes, job_id: str) -> None:
         job = self._find(job_id)
@@ -222,7 +200,7 @@ class Supervisor:
         self._intake.remove(job_id)
         self._keeper.cancel(job_id)
         self._front.listen(client, job_id)
-        self._change(job, Event.CANCELLED)
+        self._ledger.change(job, Event.CANCELLED)
 
     def _acknowledge(self, client: bytes, job_id: str) -> None:
         job = self._find(job_id)
@@ -230,7 +208,7 @@ class Supervisor:
             self._tell(client, job_id)
             return
         self._front.listen(client, job_id)
-        self._change(job, Event.ACKNOWLEDGED)
+        self._ledger.change(job, Event.ACKNOWLEDGED)
 
     def _answer_query(self, client: bytes, job_id: str) -> None:
         job = self._find(job_id)
@@ -246,7 +224,7 @@ class Supervisor:
         if job is None:
             self._front.send(client, Status(job_id, JobState.UNKNOWN))
             return
-        self._front.send(client, self._status(job))
+        self._front.send(client, self._ledger.status(job))
         if not is_ended(job):
             self._front.listen(client, job_id)
 
@@ -255,27 +233,13 @@ class Supervisor:
     def _find(self, job_id: str) -> Job | None:
         return self._intake.find(job_id) or self._journal.find(job_id)
 
-    def _change(self, job: Job, event: Event, error: ErrorCode | None = None, detail: str = "") -> Job:
-        """Let an event happen to a job: journal first, then files, then hints."""
-        job = advance(job, event, error, detail)
-        self._journal.save(job)
-        log.info("job %s %s: %s %s", job.job_id, job.label, job.state, job.error or "")
-        if job.state in (JobState.DELIVERED, JobState.FAILED, JobState.CANCELLED):
-            self._spool.discard(job.job_id)
-        if job.state is JobState.DELIVERED:
-            self._results.discard_delivered_pixels(job.job_id)
-        if job.state is JobState.CANCELLED:
-            self._results.discard(job.job_id)
+    def _tell_change(self, job: Job) -> None:
+        """Send the listeners of a job its new state."""
         if job.state is not JobState.DONE:
             # The result itself tells that one.
-            self._front.notify(job.job_id, self._status(job))
+            self._front.notify(job.job_id, self._ledger.status(job))
         if is_ended(job):
             self._front.close_job(job.job_id)
-        return job
-
-    def _status(self, job: Job) -> Status:
-        position = self._journal.position(job) if job.state is JobState.QUEUED else 0
-        return Status(job.job_id, job.state, position, job.error, job.detail)
 
     def _grant(self) -> None:
         for entry in self._intake.grant():
@@ -289,12 +253,12 @@ class Supervisor:
                 self._front.settle(client, job_id, was_sent=False)
                 continue
             try:
-                outcome, content = self._results.read(job_id)
+                outcome, content = self._ledger.results.read(job_id)
                 result = Result(job_id, (outcome.plane,), outcome.recipe, outcome.report, outcome.seconds)
                 if not self._front.send(client, result, [content]):
                     continue
             except MakeRealError as error:
-                self._change(job, Event.FAILED, error.code, error.detail)
+                self._ledger.change(job, Event.FAILED, error.code, error.detail)
                 continue
             self._front.settle(client, job_id, was_sent=True)
 
@@ -307,14 +271,6 @@ class Supervisor:
         for client in self._front.take_gone():
             self._intake.forget_client(client)
 
-    def _forget_old(self) -> None:
-        """Remove results that were kept long enough, and what is known of their jobs."""
-        ended = (JobState.DELIVERED, JobState.FAILED, JobState.CANCELLED)
-        old = self._journal.unchanged_since(time.time() - DELIVERED_KEPT_S, *ended)
-        for job in [*old, *self._journal.unchanged_since(time.time() - UNDELIVERED_KEPT_S, JobState.DONE)]:
-            self._results.discard(job.job_id)
-            self._journal.forget(job.job_id)
-
     # The worker
 
     def _dispatch(self) -> None:
@@ -324,7 +280,7 @@ class Supervisor:
         job = self._journal.next_queued()
         if job is None:
             return
-        job = self._change(job, Event.STARTED)
+        job = self._ledger.change(job, Event.STARTED)
         self._keeper.run(Submit(job.job_id, job.request, job.planes, job.label))
 
     def _take_report(self, report: Message | Ended) -> None:
@@ -332,18 +288,18 @@ class Supervisor:
         if job is None or job.state is not JobState.RUNNING:
             # The job was cancelled meanwhile; a result that came too late is not wanted.
             if job is not None and job.state is JobState.CANCELLED:
-                self._results.discard(job.job_id)
+                self._ledger.results.discard(job.job_id)
             return
         match report:
             case Progress():
                 self._front.notify(job.job_id, report)
             case Status(state=JobState.DONE):
-                self._change(job, Event.FINISHED)
+                self._ledger.change(job, Event.FINISHED)
                 self._front.owe_all(job.job_id)
             case Status():
-                self._change(job, Event.FAILED, report.error or ErrorCode.INTERNAL, report.detail)
+                self._ledger.change(job, Event.FAILED, report.error or ErrorCode.INTERNAL, report.detail)
             case Ended():
-                self._change(job, Event.LOST, detail=report.detail)
+                self._ledger.change(job, Event.LOST, detail=report.detail)
             case _:
                 pass
 
@@ -353,14 +309,7 @@ class Supervisor:
         if reason is None:
             return
         for job in self._journal.in_state(JobState.QUEUED):
-            self._change(job, Event.FAILED, reason.code, reason.detail)
-
-    def _release(self) -> None:
-        """End the worker, and leave its job as the next start should find it."""
-        self._keeper.close()
-        for job in self._journal.in_state(JobState.RUNNING):
-            finished = self._results.exists(job.job_id)
-            self._journal.save(advance(job, Event.FINISHED if finished else Event.RELEASED))
+            self._ledger.change(job, Event.FAILED, reason.code, reason.detail)
 
 
 def server_name() -> str:

@@ -26,8 +26,8 @@ from protocol import (
 from .channel import read_message
 from .worker_process import WorkerProcess
 
-MAX_DEATHS = 5
-"""Deaths in a row, no job coming to an end between them, after which the worker stays stopped."""
+RESTART_PAUSES_S = (0.0, 1.0, 2.0, 4.0)
+"""Before each new start after a death. One death more, no job having come to an end, and it stays stopped."""
 CANCEL_GRACE_S = 20.0
 """Seconds in which a worker must heed a cancel before it is killed; a step of a large picture takes a few."""
 
@@ -170,11 +170,10 @@ class WorkerKeeper:
         if self._refusal is not None:
             self.stopped_for = MakeRealError(self._refusal.code, self._refusal.detail)
             self._refusal = None
-        elif self._deaths >= MAX_DEATHS:
+        elif self._deaths > len(RESTART_PAUSES_S):
             self.stopped_for = MakeRealError(
                 ErrorCode.WORKER_CRASHED, f"{detail}, {self._deaths} times in a row"
             )
         else:
-            # At once after the first death, then after 1, 2, 4 s.
-            self._start_at = time.monotonic() + (2.0 ** (self._deaths - 2) if self._deaths > 1 else 0.0)
+            self._start_at = time.monotonic() + RESTART_PAUSES_S[self._deaths - 1]
         return ended

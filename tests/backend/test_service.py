@@ -140,7 +140,7 @@ def test_a_repeated_submit_is_the_same_job(service: Service) -> None:
     second.submit(REQUEST, planes, job_id=job_id)
     two = finish(second, job_id)
     assert one.result.recipe["worker_pid"] == two.result.recipe["worker_pid"]
-    assert (service.data_dir / "logs" / "serve.log").read_text().count(f"{job_id} : running") == 1
+    assert (service.data_dir / "logs" / "serve.log").read_text().count(f"{job_id} '' running") == 1
 
 
 def test_the_same_id_with_other_content_is_a_conflict(service: Service) -> None:
