@@ -28,23 +28,34 @@ class Fabric:
     weave_scale: float = 1.0
     sheen: float = 0.3
     phase: float = 0.0
+    emblem: Colour | None = None
 
 
 def build_fabric(name: str, fabric: Fabric, metres_per_uv: float = 1.0) -> bpy.types.Material:
     """A material of this cloth for a mesh whose UV unit square is `metres_per_uv` wide.
 
-    The mesh may carry a float attribute `hem` (metres to the nearest cut edge): a seam is then sewn at 2 cm.
+    The mesh may carry float attributes: `hem` (metres to the nearest cut edge), then a seam is sewn at 2 cm; and
+    `band` (0 to 1), where a darker ribbed band is sewn on. An emblem is printed about UV (0, 0.45) metres.
     """
     material = bpy.data.materials.new(name)
     graph = Graph(material)
-    u, v = (axis * metres_per_uv + fabric.phase for axis in graph.uv())
+    chest_u, chest_v = (axis * metres_per_uv for axis in graph.uv())
+    u, v = chest_u + fabric.phase, chest_v + fabric.phase
     height, warp = _weave(graph, fabric, u, v)
     colour = _pattern(graph, fabric, u, v)
+    if fabric.emblem:
+        colour = graph.mix(_emblem(graph, fabric.phase, chest_u, chest_v - 0.45), colour, fabric.emblem)
     if fabric.weave == "denim":
         colour = graph.mix(warp * 0.55, colour, (0.55, 0.57, 0.6))
     colour = graph.mix(height.smooth(0.0, 0.6) * -0.3 + 0.3, colour, (0.0, 0.0, 0.0))
-    uneven = graph.noise(graph.vector(u, v), detail=4.0, scale=9.0).smooth(0.3, 0.7)
-    colour = graph.mix(uneven * 0.12, colour, (0.0, 0.0, 0.0))
+    # Yarns are uneven: thicker for some centimetres, along the warp as along the weft.
+    slub = graph.noise(graph.vector(u * 30.0, v * 500.0), detail=1.0) + graph.noise(
+        graph.vector(u * 500.0, v * 30.0), detail=1.0
+    )
+    colour = graph.mix(slub.smooth(0.75, 1.25) * 0.22, colour, (0.0, 0.0, 0.0))
+    band = graph.attribute("band")
+    colour = graph.mix(band * 0.35, colour, fabric.colours[2])
+    height = height * (1.0 - band) + band * ((u + v) * (math.tau / 0.004)).sin()
     seam = _seam(graph)
     colour = graph.mix(seam * 0.25, colour, (0.0, 0.0, 0.0))
     depth = PITCH.get(fabric.weave, 0.002) * fabric.weave_scale * 0.6
@@ -64,6 +75,16 @@ def _seam(graph: Graph) -> Value:
     """1 on the stitched line 2 cm inside the cut edge. Meshes without the attribute read 0 there: no seam."""
     hem = graph.attribute("hem")
     return (1.0 - ((hem - 0.02).abs() / 0.0022)).maximum(0.0)
+
+
+def _emblem(graph: Graph, phase: float, x: Value, y: Value) -> Value:
+    """A line of brush lettering, in a ring for half of the phases, 20 cm wide."""
+    strokes = graph.noise(graph.vector(x * 1.6 + phase * 7.0, y, phase * 31.0), detail=0.5, scale=46.0)
+    lettering = strokes.between(0.47, 0.56) * (y.abs() < 0.035) * (x.abs() < 0.085)
+    if phase < 0.5:
+        return lettering
+    radius = (x * x + y * y).power(0.5)
+    return lettering.maximum(radius.between(0.098, 0.106)).maximum(radius.between(0.088, 0.091))
 
 
 def _weave(graph: Graph, fabric: Fabric, u: Value, v: Value) -> tuple[Value, Value]:
@@ -146,17 +167,17 @@ def _dots(graph: Graph, colours: Palette, x: Value, y: Value) -> bpy.types.NodeS
 def _floral(graph: Graph, colours: Palette, x: Value, y: Value) -> bpy.types.NodeSocket:
     """Five-petalled blossoms with a heart, and leaves between them."""
     cells = graph.voronoi(graph.vector(x, y), 0.75)
-    centre_x, centre_y = graph._xy(cells.outputs["Position"])
+    centre_x, centre_y = graph.xy(cells.outputs["Position"])
     dx, dy = x - centre_x, y - centre_y
     radius = (dx * dx + dy * dy).power(0.5)
-    turn = Value(graph, graph.new("ShaderNodeSeparateColor").inputs[0])
-    graph.feed(turn.socket, cells.outputs["Color"])
-    random = Value(graph, turn.socket.node.outputs[0])
-    petals = (graph.math("ARCTAN2", dy, dx) * 2.5 + random * 6.3).sin().abs()
+    turn = graph.red(cells.outputs["Color"])
+    petals = (graph.math("ARCTAN2", dy, dx) * 2.5 + turn * 6.3).sin().abs()
     reach = petals * 0.16 + 0.16
     leaves = graph.noise(graph.vector(x * 2.3, y * 2.3), detail=1.0).between(0.6, 0.7)
     ground = graph.mix(leaves * 0.7, colours[0], colours[2])
-    blossom = graph.mix((radius / reach).smooth(0.2, 1.0), colours[1], tuple(c * 0.75 + 0.1 for c in colours[1]))
+    blossom = graph.mix(
+        (radius / reach).smooth(0.2, 1.0), colours[1], tuple(c * 0.75 + 0.1 for c in colours[1])
+    )
     flower = graph.mix(radius < reach, ground, blossom)
     return graph.mix(radius < 0.07, flower, colours[2])
 

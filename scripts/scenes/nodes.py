@@ -113,17 +113,22 @@ class Graph:
         return Value(self, node.outputs[0])
 
     def uv(self) -> tuple[Value, Value]:
-        return self._xy(self.new("ShaderNodeTexCoord").outputs["UV"])
+        return self.xy(self.new("ShaderNodeTexCoord").outputs["UV"])
 
     def object_xyz(self) -> tuple[Value, Value, Value]:
         separate = self.new("ShaderNodeSeparateXYZ")
         self.feed(separate.inputs[0], self.new("ShaderNodeTexCoord").outputs["Object"])
         return tuple(Value(self, output) for output in separate.outputs)
 
-    def _xy(self, vector: bpy.types.NodeSocket) -> tuple[Value, Value]:
+    def xy(self, vector: bpy.types.NodeSocket) -> tuple[Value, Value]:
         separate = self.new("ShaderNodeSeparateXYZ")
         self.feed(separate.inputs[0], vector)
         return Value(self, separate.outputs[0]), Value(self, separate.outputs[1])
+
+    def red(self, colour: bpy.types.NodeSocket) -> Value:
+        node = self.new("ShaderNodeSeparateColor")
+        self.feed(node.inputs[0], colour)
+        return Value(self, node.outputs[0])
 
     def attribute(self, name: str) -> Value:
         return Value(self, self.new("ShaderNodeAttribute", attribute_name=name).outputs["Fac"])
