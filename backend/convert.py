@@ -180,8 +180,8 @@ def _progress_bar() -> Iterator[Callable[[str, float], None]]:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(
-        *columns, console=Console(file=sys.stderr), transient=True, redirect_stderr=False
-    ) as progress:
+    console = Console(file=sys.stderr)
+    # A result's line goes above the bar on a terminal, and into the file where standard output is one.
+    with Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as progress:
         bar = progress.add_task("", total=1.0)
         yield lambda text, fraction: progress.update(bar, description=text, completed=fraction)

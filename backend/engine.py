@@ -7,6 +7,7 @@ Used in-process by `make-real convert` and by the worker. Importing this module 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -52,6 +53,8 @@ class TorchEngine:
     """
 
     def __init__(self, device: str = "auto") -> None:
+        # The libraries shall neither ask the network nor run code that came with a model.
+        os.environ.update(HF_HUB_OFFLINE="1", DIFFUSERS_DISABLE_REMOTE_CODE="true")
         try:
             import torch
 

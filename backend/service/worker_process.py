@@ -57,6 +57,8 @@ class WorkerProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment,
+            # Windows would open a console window for it.
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
         )
         self.number = number
         self._context = context

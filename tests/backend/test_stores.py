@@ -16,6 +16,7 @@ from live_service import REQUEST, picture
 from backend import files
 from backend.service.jobs import Event, Job, advance
 from backend.service.journal import SCHEMA_VERSION, Journal
+from backend.service.ledger import Ledger, Stores
 from backend.service.process import AlreadyRunningError, InstanceLock
 from backend.service.results import Outcome, Results, outcome_of
 from backend.service.spool import Spool
@@ -197,3 +198,43 @@ def test_a_lock_has_one_holder_at_a_time(tmp_path: Path) -> None:
         InstanceLock(tmp_path / "lock")
     lock.release()
     InstanceLock(tmp_path / "lock").release()
+
+
+def test_ended_jobs_are_forgotten_after_a_day_and_untaken_results_after_a_month(tmp_path: Path) -> None:
+    stores = Stores(journal_in(tmp_path), Spool(tmp_path / "spool"), Results(tmp_path / "results"))
+    day = 24 * 3600
+    ages = {
+        "a": (JobState.DELIVERED, 2 * day),
+        "b": (JobState.DELIVERED, day // 2),
+        "c": (JobState.DONE, 2 * day),
+        "d": (JobState.DONE, 31 * day),
+        "e": (JobState.QUEUED, 99 * day),
+    }
+    for digit, (state, age) in ages.items():
+        job = replace(JOB, job_id=digit * 32, state=state)
+        stores.journal.save(job)
+        stores.results.write(job.job_id, "", IMAGE, Outcome(SPEC, {}, {}, {}))
+        stores.journal._database.execute(
+            "UPDATE jobs SET changed = ? WHERE job_id = ?", (time.time() - age, job.job_id)
+        )
+    Ledger(stores, lambda _: None).recover()
+    kept = {digit for digit in ages if stores.journal.find(digit * 32)}
+    assert kept == {"b", "c", "e"}
+    assert {path.name[0] for path in (tmp_path / "results").iterdir()} == kept
+    stores.journal.close()
+
+
+def test_a_change_that_cannot_be_journaled_has_not_happened(tmp_path: Path) -> None:
+    stores = Stores(journal_in(tmp_path), Spool(tmp_path / "spool"), Results(tmp_path / "results"))
+    told: list[Job] = []
+    ledger = Ledger(stores, told.append)
+    job = ledger.change(replace(JOB, state=JobState.ACCEPTED), Event.PLANES_RECEIVED)
+    stores.spool.write(job.job_id, {PlaneName.IMAGE: IMAGE})
+    stores.journal._database.execute("PRAGMA query_only = 1")
+    with pytest.raises(MakeRealError) as caught:
+        ledger.change(job, Event.CANCELLED)
+    assert caught.value.code is ErrorCode.DISK_FULL
+    assert told == [job]
+    assert stores.journal.find(job.job_id) == job
+    assert np.array_equal(stores.spool.read(job.job_id, (SPEC,))[PlaneName.IMAGE], IMAGE)
+    stores.journal.close()
