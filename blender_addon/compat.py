@@ -45,10 +45,11 @@ def uses_white_balance(view: bpy.types.ColorManagedViewSettings) -> bool:
 
 
 def compositor_tree(scene: bpy.types.Scene) -> bpy.types.NodeTree | None:
-    """The tree that composites the scene's renders, None without one."""
+    """The scene's compositor, None without one. In Blender 4 the artist may have switched it off."""
     if IS_5:
         return scene.compositing_node_group
-    return scene.node_tree if scene.use_nodes else None
+    tree = scene.node_tree
+    return tree if tree and (scene.use_nodes or tree.nodes) else None
 
 
 def make_compositor_tree(scene: bpy.types.Scene) -> bpy.types.NodeTree:

@@ -12,7 +12,7 @@ from pathlib import Path
 import bpy
 
 from . import compat
-from .picture_files import ResultPaths
+from .picture_files import ResultPaths, blender_path
 from .protocol import ErrorCode, MakeRealError
 
 TAG = "make_real"
@@ -118,7 +118,7 @@ def _restore_selection(tree: bpy.types.NodeTree, selected: list, active: bpy.typ
 
 def _set_image(node: bpy.types.Node, path: Path, color_space: str) -> None:
     previous = node.image
-    node.image = bpy.data.images.load(str(path), check_existing=True)
+    node.image = bpy.data.images.load(blender_path(path), check_existing=True)
     node.image.colorspace_settings.name = color_space
     _drop_image(previous)
 

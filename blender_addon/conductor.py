@@ -117,6 +117,7 @@ class Conductor:
 
     def quit(self) -> None:
         """Blender or the extension ends: close the sockets and the backend."""
+        self._stop_storing()
         self._close_client()
         for process in [*self._ending, self._process]:
             if process:
@@ -168,7 +169,7 @@ class Conductor:
         for message in client.poll(budget_s):
             if client is not self._client:
                 return
-            if isinstance(message, Finished):
+            if isinstance(message, Finished) and message.job_id in self._tickets:
                 self._finished = message
             event = _event_of(message)
             if event is not None:
@@ -181,11 +182,14 @@ class Conductor:
         try:
             next(self._storing)
         except StopIteration as end:
-            self._storing = self._finished = None
             self.dispatch(ev.ResultStored(job_id, end.value))
         except MakeRealError as problem:
-            self._storing = self._finished = None
             self.dispatch(ev.JobEnded(job_id, problem))
+
+    def _stop_storing(self) -> None:
+        if self._storing:
+            self._storing.close()
+        self._storing = self._finished = None
 
     # What is done
 
@@ -215,6 +219,8 @@ class Conductor:
                     self._client.acknowledge(job_id)
             case ev.ForgetJob(job_id):
                 self._tickets.pop(job_id, None)
+                if self._finished and self._finished.job_id == job_id:
+                    self._stop_storing()
 
     def _start_process(self) -> None:
         try:

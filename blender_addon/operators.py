@@ -11,7 +11,7 @@ from . import compositor, garment, preferences, properties, pump, render_passes,
 from . import session_events as ev
 from .conductor import Storing, Ticket
 from .protocol import Finished, MakeRealError, PlaneName
-from .session import can_translate
+from .session import Phase, can_translate
 
 
 def collect(scene: bpy.types.Scene) -> Ticket:
@@ -109,8 +109,9 @@ class StartBackend(bpy.types.Operator):
         """Find it or start it."""
         pump.conductor().dispatch(ev.StartClicked())
         pump.wake()
-        problem = pump.session().problem
-        return _refuse(self, problem) if problem else {"FINISHED"}
+        session = pump.session()
+        is_refused = session.phase in (Phase.NOT_INSTALLED, Phase.STOPPED) and session.problem
+        return _refuse(self, session.problem) if is_refused else {"FINISHED"}
 
 
 class StopBackend(bpy.types.Operator):

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import bpy
+
 from .protocol import ErrorCode, MakeRealError
 
 
@@ -82,6 +84,11 @@ def write(path: Path, pieces: Iterable[bytes]) -> Iterator[None]:
         raise unwritable(path, error) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def blender_path(path: Path) -> str:
+    """The path as a blend file should remember it: relative to itself once it was saved, so both can be moved."""
+    return bpy.path.relpath(str(path)) if bpy.data.filepath else str(path)
 
 
 def unwritable(path: Path, error: OSError) -> MakeRealError:

@@ -72,7 +72,8 @@ def destination(scene: bpy.types.Scene, garment: np.ndarray | None) -> Destinati
 
 
 def store(target: Destination, picture: Picture) -> Generator[None, None, MakeRealError | None]:
-    """Write the result's files, then show it. Pauses between small steps.
+    """Write the result's files, then show it. Pauses between steps, which take milliseconds while files are
+    written; loading a picture into Blender is one step however large it is.
 
     Returns:
         None, or why the picture, which is safe and shown, is not in the compositor: UNSUPPORTED_VIEW,
@@ -88,7 +89,7 @@ def store(target: Destination, picture: Picture) -> Generator[None, None, MakeRe
         if target.garment is not None:
             yield from picture_files.write(paths.mask, png.encode(target.garment, {}))
         yield from picture_files.write(paths.recipe, [recipe.encode("utf-8")])
-    except MakeRealError:
+    except (MakeRealError, GeneratorExit):
         for path in (paths.display, paths.mask, paths.recipe):
             path.unlink(missing_ok=True)
         raise
@@ -138,7 +139,7 @@ def _show(target: Destination, picture: Picture, paths: ResultPaths) -> bpy.type
     scene = bpy.data.scenes.get(target.scene)
     if scene is None or bpy.data.filepath != target.blend_file:
         return None
-    image = bpy.data.images.load(str(paths.display), check_existing=False)
+    image = bpy.data.images.load(picture_files.blender_path(paths.display), check_existing=False)
     image.name = f"Make Real {paths.number:04}"
     image.colorspace_settings.name = "sRGB"
     image[WARNINGS] = "\n".join(map(str, picture.recipe.get("warnings", ())))

@@ -137,6 +137,20 @@ def test_own_compositor_stays_when_the_artist_used_it(
     assert not compositor.remove(scene)
 
 
+@pytest.mark.skipif(bpy.app.version >= (5, 0, 0), reason="a compositor has no switch since Blender 5.0")
+def test_a_compositor_that_is_switched_off_keeps_its_nodes(
+    addon: Callable, scene: bpy.types.Scene, result: Callable
+) -> None:
+    tree = artists_tree(scene)
+    scene.use_nodes = False
+    nodes, links = nodes_of(tree), links_of(tree)
+    addon("compositor").insert(scene, result(1))
+    assert not scene.use_nodes
+    assert (nodes_of(tree), links_of(tree)) == (nodes, links)
+    assert addon("compositor").remove(scene)
+    assert (nodes_of(tree), links_of(tree)) == (nodes, links)
+
+
 def test_remove_operator(addon: Callable, scene: bpy.types.Scene, result: Callable) -> None:
     artists_tree(scene)
     assert not bpy.ops.make_real.remove_from_compositor.poll()

@@ -62,7 +62,9 @@ def test_click_to_picture(
     assert image.name == "Make Real 0001"
     assert image.colorspace_settings.name == "sRGB"
     assert not image.use_view_as_render
-    shown = addon("render_passes").read_pixels(Path(image.filepath), "Non-Color")[..., :3]
+    assert image.filepath.startswith("//make_real"), "the project's folder can be moved"
+    path = Path(bpy.path.abspath(image.filepath))
+    shown = addon("render_passes").read_pixels(path, "Non-Color")[..., :3]
     assert np.array_equal(np.rint(shown * 65535).astype(np.uint16), 65535 - render)
     recipe = json.loads((results / "0001_recipe.json").read_text())
     assert recipe["recipe"] == {"made_by": "script"}
@@ -79,6 +81,22 @@ def test_click_to_picture(
     assert [path for path in changed if not own_changes(path)] == []
     assert list(folder.glob("acknowledged_*"))
     assert "--parent-pid" in (folder / "starts.txt").read_text()
+
+
+def test_image_editors_show_the_result_but_not_over_a_reference(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable
+) -> None:
+    backend("invert")
+    first, second = bpy.context.window_manager.windows[0].screen.areas[:2]
+    reference = bpy.data.images.new("reference", 4, 4)
+    for area, image in ((first, bpy.data.images["Render Result"]), (second, reference)):
+        area.type = "IMAGE_EDITOR"
+        area.spaces.active.image = image
+    translate_and_wait(addon)
+    assert first.spaces.active.image == garment_scene.make_real.result
+    assert second.spaces.active.image == reference
+    translate_and_wait(addon)
+    assert first.spaces.active.image == garment_scene.make_real.result
 
 
 def test_second_picture_overwrites_nothing(
@@ -286,6 +304,21 @@ def test_full_disk_shows_nothing_and_leaves_no_part(
     assert session.problem.code == "disk_full"
     assert "make_real" in session.problem.detail
     assert snapshot.difference(before, snapshot.of_file()) == []
+
+
+def test_storing_that_is_given_up_leaves_no_file(
+    addon: Callable, garment_scene: bpy.types.Scene, tmp_path: Path
+) -> None:
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shoot.blend"))
+    results = addon("results")
+    picture = results.Picture(np.zeros((48, 64, 3), np.uint16), {}, {}, {})
+    storing = results.store(results.destination(garment_scene, None), picture)
+    folder = tmp_path / "make_real" / "Scene"
+    for _ in range(3):
+        next(storing)
+    assert files(folder)
+    storing.close()
+    assert files(folder) == []
 
 
 def test_disabling_the_extension_ends_everything(
