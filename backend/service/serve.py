@@ -101,6 +101,7 @@ def _run(
         return tuple(installed_models(options.model_dirs, options.data_dir))
 
     supervisor = Supervisor(listener, stores, keeper, models, Limits())
+    supervisor.recover()
     write_connection(connection_path, listener.connection)
     log.info("ready at %s", listener.connection.endpoint)
     try:

@@ -85,15 +85,16 @@ class Supervisor:
         for socket in (listener.router, listener.gate.socket, keeper.inbox):
             self._poller.register(socket, zmq.POLLIN)
 
+    def recover(self) -> None:
+        """Bring the data folder in order; to be called before clients are let in."""
+        self._ledger.recover()
+
     def run(self, should_stop: Callable[[], bool]) -> None:
         """Serve until `should_stop`, asked twice a second; then leave the running job to the next start.
-
-        Begins by bringing the data folder in order after whatever ended the supervisor before this one.
 
         Raises:
             MakeRealError: DISK_FULL when the journal cannot be written: nothing could be promised any more.
         """
-        self._ledger.recover()
         while not should_stop():
             self._keeper.tick()
             self._poller.poll(TICK_MS)
