@@ -15,7 +15,6 @@ from .lights import add_softbox, add_sun, set_world
 from .nodes import Colour
 from .surroundings import FLOORS, build_floor_material
 
-LIGHTS = ("softbox", "window", "sun", "overhead", "flat", "split")
 _WOODS = [
     ((0.30, 0.16, 0.07), (0.14, 0.065, 0.028)),
     ((0.52, 0.36, 0.2), (0.36, 0.22, 0.11)),
@@ -79,72 +78,87 @@ def random_backdrop(rng: np.random.Generator) -> bpy.types.Material:
     return build_floor_material("paper", colour, colour)
 
 
+class _Rig:
+    """Places around the target, told from the camera's side; `side` chooses left or right for the whole rig."""
+
+    def __init__(self, rng: np.random.Generator, target: Vector, toward: Vector, size: float) -> None:
+        self.rng, self.target, self.size = rng, target, size
+        self.toward = Vector(toward).normalized()
+        up = Vector((0, 0, 1)) if abs(self.toward.z) < 0.8 else Vector((0, 1, 0))
+        self.right = up.cross(self.toward).normalized() * float(rng.choice([-1.0, 1.0]))
+        self.up = up - self.toward * up.dot(self.toward)
+        warmth = float(rng.random())
+        self.tint = tuple(Vector((1.0, 0.93, 0.84)).lerp(Vector((0.9, 0.95, 1.0)), warmth))
+
+    def place(self, front: float, across: float, above: float) -> Vector:
+        offset = self.toward * front + self.right * across + self.up.normalized() * above
+        return self.target + offset.normalized() * self.size * 3.0
+
+    def softbox(
+        self,
+        place: tuple[float, float, float],
+        level: tuple[float, float],
+        size: float,
+        colour: Colour | None = None,
+    ) -> None:
+        """`level` is the range to draw from, `size` in sizes of the subject."""
+        drawn = float(self.rng.uniform(*level))
+        add_softbox("Softbox", self.place(*place), self.target, drawn, self.size * size, colour or self.tint)
+
+
 def light_up(
     scene: bpy.types.Scene, rng: np.random.Generator, target: Vector, toward: Vector, size: float
 ) -> None:
     """Light the target from the camera's side; `toward` points from target to camera, `size` in metres."""
-    toward = Vector(toward).normalized()
-    up = Vector((0, 0, 1)) if abs(toward.z) < 0.8 else Vector((0, 1, 0))
-    right = up.cross(toward).normalized()
-    up = toward.cross(right)
-    side = float(rng.choice([-1.0, 1.0]))
-    warm = Vector((1.0, 0.93, 0.84)).lerp(Vector((0.9, 0.95, 1.0)), float(rng.random()))
+    rig = _Rig(rng, target, toward, size)
+    kind = str(rng.choice(list(_LIGHTS)))
+    ambient = _LIGHTS[kind](rig, rng)
+    set_world(scene, ambient, tuple(Vector(rig.tint).lerp(Vector((1, 1, 1)), 0.5)))
 
-    def place(front: float, across: float, above: float) -> Vector:
-        return target + (toward * front + right * (across * side) + up * above).normalized() * size * 3.0
 
-    kind = str(rng.choice(LIGHTS))
-    ambient = 0.1
-    if kind == "softbox":
-        add_softbox(
-            "Key",
-            place(0.8, 0.8, 0.7),
-            target,
-            rng.uniform(0.65, 0.95),
-            size * rng.uniform(0.8, 2),
-            tuple(warm),
-        )
-        add_softbox("Fill", place(1.0, -1.0, 0.2), target, rng.uniform(0.15, 0.35), size * 2)
-        add_softbox("Rim", place(0.15, -0.9, 0.9), target, rng.uniform(0.1, 0.6), size * 0.8)
-    elif kind == "window":
-        add_softbox(
-            "Window",
-            place(0.45, 1.0, 0.25),
-            target,
-            rng.uniform(0.8, 1.3),
-            size * 1.4,
-            (0.85, 0.93, 1.0),
-            1.6,
-        )
-        ambient = rng.uniform(0.08, 0.25)
-    elif kind == "sun":
-        colour = (1.0, rng.uniform(0.85, 0.97), rng.uniform(0.7, 0.92))
-        add_sun(
-            "Sun",
-            place(0.8, rng.uniform(0.3, 1.1), 0.7),
-            target,
-            rng.uniform(0.6, 1.0),
-            rng.uniform(0.005, 0.06),
-            colour,
-        )
-        ambient = rng.uniform(0.12, 0.3)
-    elif kind == "overhead":
-        add_softbox(
-            "Ceiling",
-            place(0.5, 0.15, 1.0),
-            target,
-            rng.uniform(0.6, 1.0),
-            size * rng.uniform(0.3, 1.5),
-            tuple(warm),
-        )
-        ambient = rng.uniform(0.12, 0.3)
-    elif kind == "split":
-        add_softbox("Left", place(0.5, 1.0, 0.3), target, rng.uniform(0.5, 0.8), size * 1.2)
-        add_softbox("Right", place(0.5, -1.0, 0.3), target, rng.uniform(0.3, 0.6), size * 1.2, tuple(warm))
-    else:
-        ambient = rng.uniform(0.6, 0.8)
-        add_softbox("Front", place(1.0, 0.2, 0.4), target, rng.uniform(0.1, 0.3), size)
-    set_world(scene, float(ambient), tuple(warm.lerp(Vector((1, 1, 1)), 0.5)))
+def _studio(rig: _Rig, rng: np.random.Generator) -> float:
+    rig.softbox((0.8, 0.8, 0.7), (0.65, 0.95), rng.uniform(0.8, 2.0))
+    rig.softbox((1.0, -1.0, 0.2), (0.15, 0.35), 2.0, (1.0, 1.0, 1.0))
+    rig.softbox((0.15, -0.9, 0.9), (0.1, 0.6), 0.8, (1.0, 1.0, 1.0))
+    return 0.1
+
+
+def _window(rig: _Rig, rng: np.random.Generator) -> float:
+    rig.softbox((0.45, 1.0, 0.25), (0.8, 1.3), 1.4, (0.85, 0.93, 1.0))
+    return float(rng.uniform(0.08, 0.25))
+
+
+def _hard_sun(rig: _Rig, rng: np.random.Generator) -> float:
+    colour = (1.0, float(rng.uniform(0.85, 0.97)), float(rng.uniform(0.7, 0.92)))
+    origin = rig.place(0.8, float(rng.uniform(0.3, 1.1)), 0.7)
+    add_sun("Sun", origin, rig.target, float(rng.uniform(0.6, 1.0)), float(rng.uniform(0.005, 0.06)), colour)
+    return float(rng.uniform(0.12, 0.3))
+
+
+def _ceiling(rig: _Rig, rng: np.random.Generator) -> float:
+    rig.softbox((0.5, 0.15, 1.0), (0.6, 1.0), rng.uniform(0.3, 1.5))
+    return float(rng.uniform(0.12, 0.3))
+
+
+def _both_sides(rig: _Rig, rng: np.random.Generator) -> float:
+    rig.softbox((0.5, 1.0, 0.3), (0.5, 0.8), 1.2, (1.0, 1.0, 1.0))
+    rig.softbox((0.5, -1.0, 0.3), (0.3, 0.6), 1.2)
+    return 0.1
+
+
+def _flat(rig: _Rig, rng: np.random.Generator) -> float:
+    rig.softbox((1.0, 0.2, 0.4), (0.1, 0.3), 1.0)
+    return float(rng.uniform(0.6, 0.8))
+
+
+_LIGHTS = {
+    "studio": _studio,
+    "window": _window,
+    "sun": _hard_sun,
+    "ceiling": _ceiling,
+    "both sides": _both_sides,
+    "flat": _flat,
+}
 
 
 def set_random_view(scene: bpy.types.Scene, rng: np.random.Generator) -> str:

@@ -64,7 +64,7 @@ def stage_picture(stage: Stage, rng: np.random.Generator, width: int, height: in
     scene = bpy.context.scene
     points = world_points(subject.things)
     if kind == "avatar":
-        points = _avatar_framing(points, rng)
+        points = _avatar_framing(points, rng, close)
     camera = add_camera(scene, float(rng.choice([28.0, 40.0, 50.0, 70.0, 85.0])), width, height)
     roll = float(rng.normal(0.0, 0.03 if kind in ("form", "avatar") else 0.12))
     if kind in ("laid", "cut laid") and rng.random() < 0.15:
@@ -185,9 +185,12 @@ def _set_roughness(material: bpy.types.Material, roughness: float) -> None:
             node.inputs["Roughness"].default_value = roughness
 
 
-def _avatar_framing(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Whole figure, upper or lower body, or torso: the points that the frame must hold."""
+def _avatar_framing(points: np.ndarray, rng: np.random.Generator, close: bool) -> np.ndarray:
+    """The points that the frame must hold: whole figure, upper or lower body, torso; clothed trunk if close."""
     height = points[:, 2].max()
+    if close:
+        trunk = (points[:, 2] > 0.48 * height) & (points[:, 2] < 0.8 * height) & (np.abs(points[:, 0]) < 0.2)
+        return points[trunk]
     low, high = [(0.0, 1.0), (0.45, 1.0), (0.0, 0.62), (0.5, 0.88)][rng.choice(4, p=[0.4, 0.25, 0.1, 0.25])]
     return points[(points[:, 2] >= low * height) & (points[:, 2] <= high * height)]
 

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -23,9 +21,9 @@ import numpy as np
 
 from .assets import AssetLibrary
 from .compat import set_image_format
-from .cryptomatte import coverage
+from .garment_mask import add_mask_pass, mark_garment, read_mask, write_gray
 from .random_looks import set_random_view
-from .staging import Stage, Subject, stage_picture
+from .staging import Stage, stage_picture
 
 COLUMNS = ("index", "garment", "category", "material", "view_transform", "width", "height")
 LONG, SHORT = 512, 384
@@ -74,9 +72,7 @@ def _set_up_render(scene: bpy.types.Scene, samples: int) -> None:
     cycles.transparent_max_bounces, cycles.transmission_bounces = 4, 0
     cycles.use_denoising, cycles.denoiser = True, "OPENIMAGEDENOISE"
     cycles.denoising_prefilter, cycles.denoising_quality = "FAST", "FAST"
-    layer = scene.view_layers[0]
-    layer.use_pass_cryptomatte_material = True
-    layer.pass_cryptomatte_depth = 4
+    add_mask_pass(scene.view_layers[0])
 
 
 def _render_picture(stage: Stage, scene: bpy.types.Scene, arguments: argparse.Namespace, index: int) -> None:
@@ -84,66 +80,28 @@ def _render_picture(stage: Stage, scene: bpy.types.Scene, arguments: argparse.Na
     rng = np.random.default_rng([arguments.seed, index, int(arguments.split == "heldout")])
     width, height = (LONG, SHORT) if rng.random() < LANDSCAPE else (SHORT, LONG)
     subject = stage_picture(stage, rng, width, height)
+    for material in subject.cloth:
+        mark_garment(material)
     transform = set_random_view(scene, rng)
     scene.cycles.seed = index
     bpy.ops.render.render()
-    covered = _save(scene, subject, arguments.out, index)
+    covered = _save(scene, arguments.out, index)
     row = (index, subject.name, subject.category, subject.material, transform, width, height)
     _append_row(arguments.out / "renders.csv", row)
     _clear_stage(stage)
     print(f"{index} {time.perf_counter() - started:.2f} s, garment {covered:.0%}: {row[1:]}", flush=True)
 
 
-def _save(scene: bpy.types.Scene, subject: Subject, out: Path, index: int) -> float:
+def _save(scene: bpy.types.Scene, out: Path, index: int) -> float:
     """Write picture and mask; returns the garment's share of the picture."""
     result = bpy.data.images["Render Result"]
     settings = scene.render.image_settings
     set_image_format(settings, "PNG")
     settings.color_mode, settings.color_depth, settings.compression = "RGB", "8", 40
     result.save_render(str(out / f"{index:06d}.png"), scene=scene)
-    set_image_format(settings, "OPEN_EXR_MULTILAYER")
-    settings.color_depth, settings.exr_codec = "32", "NONE"
-    with tempfile.TemporaryDirectory() as folder:
-        passes = str(Path(folder) / "passes.exr")
-        result.save_render(passes, scene=scene)
-        mask = coverage(_read_material_ids(passes), [material.name for material in subject.cloth])
-    _write_gray(out / f"{index:06d}.mask.png", mask)
+    mask = read_mask(scene)
+    write_gray(out / f"{index:06d}.mask.png", mask)
     return float(mask.mean())
-
-
-def _openimageio():
-    folder = str(next(Path(bpy.utils.resource_path("LOCAL")).glob("python/lib/python3.*/site-packages")))
-    if folder not in sys.path:
-        sys.path.append(folder)
-    import OpenImageIO
-
-    return OpenImageIO
-
-
-def _read_material_ids(path: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The (id, coverage) pairs of CryptoMaterial00 and 01 of a multi-part EXR."""
-    oiio = _openimageio()
-    source = oiio.ImageInput.open(path)
-    pairs = []
-    part = 0
-    while source.seek_subimage(part, 0):
-        names = source.spec().channelnames
-        if "CryptoMaterial" in names[0]:
-            pixels = source.read_image(part, 0, 0, len(names), "float")
-            order = {name.rsplit(".", 1)[-1].lower(): channel for channel, name in enumerate(names)}
-            pairs += [(pixels[..., order[a]], pixels[..., order[b]]) for a, b in (("r", "g"), ("b", "a"))]
-        part += 1
-    source.close()
-    return pairs
-
-
-def _write_gray(path: Path, mask: np.ndarray) -> None:
-    oiio = _openimageio()
-    pixels = np.round(mask * 255.0).astype(np.uint8)[..., None]
-    target = oiio.ImageOutput.create(str(path))
-    target.open(str(path), oiio.ImageSpec(mask.shape[1], mask.shape[0], 1, "uint8"))
-    target.write_image(pixels)
-    target.close()
 
 
 def _append_row(path: Path, row: tuple[object, ...]) -> None:
