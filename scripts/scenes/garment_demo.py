@@ -76,7 +76,7 @@ def _set_up_render(scene: bpy.types.Scene, width: int, height: int, samples: int
     set_image_format(render.image_settings, "PNG")
     cycles = scene.cycles
     cycles.device, cycles.samples, cycles.seed = "CPU", samples, 0
-    cycles.use_adaptive_sampling, cycles.adaptive_threshold, cycles.adaptive_min_samples = True, 0.02, 16
+    cycles.use_adaptive_sampling, cycles.adaptive_threshold, cycles.adaptive_min_samples = True, 0.03, 16
     cycles.max_bounces, cycles.diffuse_bounces = 4, 2
     cycles.use_denoising, cycles.denoiser = True, "OPENIMAGEDENOISE"
     cycles.denoising_input_passes = "RGB_ALBEDO_NORMAL"
