@@ -76,7 +76,10 @@ def test_a_worker_that_does_not_heed_a_cancel_is_replaced(service: Service) -> N
     service.start()
     client = service.client()
     job_id = client.submit(REQUEST, planes_of(IMAGE))
-    events_until(client, lambda event: isinstance(event, Progress) and event.stage is Stage.INVERTING, "hang")
+    # One step earlier it would still heed.
+    events_until(
+        client, lambda event: isinstance(event, Progress) and event.step == 1 and event.steps > 1, "hang"
+    )
     client.cancel(job_id)
     assert end(client, job_id) == Status(job_id, JobState.CANCELLED)
     next_job_runs(service, client, job_id)
