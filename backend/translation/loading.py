@@ -52,6 +52,7 @@ def load_model(folder: Path, device: str = "cpu") -> Model:
             raise _broken(folder / component, "is missing")
     # What is missing is an error here; the libraries' own notes would say it twice.
     diffusers_logging.set_verbosity_error()
+    diffusers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     target = torch.device(device)

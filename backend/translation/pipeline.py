@@ -113,7 +113,9 @@ class Translator:
             torch.cuda.reset_peak_memory_stats(self.model.device)
         image = picture.pixels.copy()
         if regions.coverage.any():
-            result, recipe["plan"] = self._within_memory(request, picture, regions, progress)
+            # Kernels chosen by timing would differ from run to run, and with them the bytes.
+            with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+                result, recipe["plan"] = self._within_memory(request, picture, regions, progress)
             image = compose(picture, result, regions.coverage)
         report = measure(picture.seen, see(image), picture.garment)
         if (peak := peak_memory_bytes(self.model.device)) is not None:

@@ -54,7 +54,7 @@ class Progress:
             self.check()
 
         start = time.perf_counter()
-        self.check()
         self._on_progress(stage, 0, steps)
+        self.check()
         yield advance
         self.seconds[stage.value] = time.perf_counter() - start

@@ -11,7 +11,6 @@ import torch
 from garment_samples import box_mask, picture
 
 from backend.translation import Cancelled, Translator, texture
-from backend.translation.model import Model
 from protocol.errors import ErrorCode, MakeRealError
 from protocol.messages import Stage
 from protocol.planes import PlaneName
@@ -86,20 +85,18 @@ def test_alpha_and_transparent_pixels_stay(translators: dict[str, Translator], p
     assert not np.array_equal(result, image)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_equal_requests_give_equal_bytes(
-    translators: dict[str, Translator], planes: Planes, threads: int
-) -> None:
+@pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_equal_requests_give_equal_bytes(translators: dict[str, Translator], threads: int) -> None:
+    planes = {IMAGE: picture(64, 64)}
     torch.set_num_threads(threads)
     try:
-        first, second = (translators["sd15"].translate(QUICK, planes) for _ in range(2))
+        first, second = (translators["starter"].translate(QUICK, planes) for _ in range(2))
     finally:
         torch.set_num_threads(1)
     assert first.image.tobytes() == second.image.tobytes()
     assert first.recipe == second.recipe
-    assert translators["sd15"].translate(replace(QUICK, guidance_scale=3.0), planes).image.tobytes() != (
-        first.image.tobytes()
-    )
+    other = translators["starter"].translate(replace(QUICK, guidance_scale=3.0), planes)
+    assert other.image.tobytes() != first.image.tobytes()
 
 
 def test_the_recipe_reproduces(translators: dict[str, Translator], planes: Planes) -> None:
@@ -161,36 +158,17 @@ def test_the_papers_setting_takes_sixteen_and_fifteen_passes(
     assert batches == [1] * 16 + [2] * 15
 
 
-def latent_change(translator: Translator, planes: Planes, request: TranslationRequest) -> np.ndarray:
-    """What a translation changed, without detail and colour of the render."""
-    result = translator.translate(replace(request, detail=0.0), planes).image
-    return np.abs(result.astype(int) - planes[IMAGE]).sum(-1)
-
-
 def test_texture_lock_acts_inside_the_garment(translators: dict[str, Translator], planes: Planes) -> None:
-    """Outside of it, without a mask there, the network is free: gates are exactly 0."""
-    translator = translators["starter"]
+    """Lock on against lock off: the garment differs, and differs more than what lies outside of it."""
+    given = {IMAGE: planes[IMAGE].astype(np.float32) / 255, GARMENT: planes[GARMENT]}
     locked, free = (
-        translator.translate(replace(QUICK, texture_lock=lock), planes).image for lock in (1.0, 0.0)
-    )
-    inside = planes[GARMENT] == 255
-    assert (locked[inside] != free[inside]).mean() > 0.1
-
-    elsewhere = {IMAGE: planes[IMAGE], GARMENT: np.zeros_like(planes[GARMENT])}
-    elsewhere[GARMENT][:8, :8] = 255  # one latent cell
-    locked, free = (
-        translator.translate(replace(QUICK, texture_lock=lock), elsewhere).image.astype(int)
+        translators["sd15"].translate(replace(QUICK, texture_lock=lock, detail=0.0), given).image
         for lock in (1.0, 0.0)
     )
-    small = np.abs(locked - free).mean()
-    assert (
-        small
-        < 0.25
-        * np.abs(
-            translator.translate(replace(QUICK, texture_lock=1.0), planes).image.astype(int)
-            - translator.translate(replace(QUICK, texture_lock=0.0), planes).image
-        ).mean()
-    )
+    difference = np.abs(locked - free).sum(-1)
+    inside, outside = planes[GARMENT] == 255, planes[GARMENT] == 0
+    assert difference[inside].mean() > 1e-3
+    assert difference[inside].mean() > difference[outside].mean()
 
 
 def test_texture_steps_zero_is_no_lock(translators: dict[str, Translator], planes: Planes) -> None:
@@ -210,17 +188,17 @@ def test_recaptured_features_are_the_kept_ones(
     assert kept.image.tobytes() == recaptured.image.tobytes()
 
 
-def test_windows_agree_with_the_whole(translators: dict[str, Translator]) -> None:
-    """The same picture whole and by windows: close, and without a seam where windows meet."""
-    model: Model = translators["starter"].model
-    planes = {IMAGE: picture(256, 256)}
-    whole, cut = (
-        Translator(replace(model, native_area=area)).translate(QUICK, planes).image.astype(int)
-        for area in (32 * 32, 16 * 16)
-    )
-    assert not np.array_equal(whole, cut)
-    difference = np.abs(whole - cut).mean()
-    assert difference < 0.5 * np.abs(whole - planes[IMAGE]).mean() + 1
+@pytest.mark.parametrize("kept", [True, False])
+def test_each_window_uses_its_own_features(
+    translators: dict[str, Translator], planes: Planes, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    """Unguided, with texture locked, the render comes back: with another window's or step's features it would not."""
+    if not kept:
+        monkeypatch.setattr(texture, "KEPT_BYTES", 0)
+    cut = Translator(replace(translators["sd15"].model, native_area=8 * 8))
+    result = cut.translate(replace(QUICK, guidance_scale=1.0), {IMAGE: planes[IMAGE]})
+    assert np.abs(result.image.astype(int) - planes[IMAGE]).max() <= 1
+    assert result.recipe["plan"] == ("features kept" if kept else "features recaptured")
 
 
 def test_out_of_memory_takes_the_smaller_plan_then_says_so(
