@@ -57,6 +57,9 @@ def assemble(model: Path, out: Path) -> int:
         # diffusers notes the folder that a part was loaded from; nobody else has it.
         content = json.loads(config.read_text())
         content.pop("_name_or_path", None)
+        if "dtype" in content:
+            # Without a word from the caller transformers would take the stored type and diffusers float32.
+            content["dtype"] = "float32"
         config.write_text(json.dumps(content, indent=2) + "\n")
     shutil.copytree(model / "domain", out / "domain", dirs_exist_ok=True)
     lora = load_file(model / "domain" / "unet_lora.safetensors")
