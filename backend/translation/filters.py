@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.nn import functional
 
@@ -15,15 +15,18 @@ def gaussian_blur(
     image: Float[Tensor, "batch channels height width"], sigma: float
 ) -> Float[Tensor, "batch channels height width"]:
     """Gaussian blur of standard deviation `sigma` pixels, cut off at 3 sigma, edges repeated."""
+    height, width = image.shape[-2:]
+    return _blur_matrix(height, sigma).to(image) @ image @ _blur_matrix(width, sigma).to(image).T
+
+
+def _blur_matrix(length: int, sigma: float) -> Float64[Tensor, "length length"]:
+    """The blur of one axis as a matrix: for wide kernels a product with it is many times faster than a convolution."""
     radius = math.ceil(3 * sigma)
-    offsets = torch.arange(-radius, radius + 1, dtype=image.dtype, device=image.device)
-    kernel = torch.exp(-(offsets**2) / (2 * sigma**2))
-    kernel = kernel / kernel.sum()
-    channels = image.shape[1]
-    padded = functional.pad(image, (radius, radius, 0, 0), mode="replicate")
-    rows = functional.conv2d(padded, kernel.view(1, 1, 1, -1).repeat(channels, 1, 1, 1), groups=channels)
-    padded = functional.pad(rows, (0, 0, radius, radius), mode="replicate")
-    return functional.conv2d(padded, kernel.view(1, 1, -1, 1).repeat(channels, 1, 1, 1), groups=channels)
+    offsets = torch.arange(-radius, radius + 1)
+    kernel = torch.exp(-(offsets.double() ** 2) / (2 * sigma**2))
+    columns = (torch.arange(length)[:, None] + offsets).clamp(0, length - 1)
+    matrix = torch.zeros(length, length, dtype=torch.float64)
+    return matrix.scatter_add_(1, columns, (kernel / kernel.sum()).expand(length, -1))
 
 
 def masked_blur(

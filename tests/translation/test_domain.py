@@ -81,7 +81,7 @@ def test_a_merged_lora_is_the_one_that_peft_applies(with_lora: Path, models: dic
             load_model(folder).unet(case["latents"], 100, encoder_hidden_states=case["hidden"]).sample
             for folder in (with_lora, models["sd15"])
         )
-    torch.testing.assert_close(merged, case["expected"], rtol=0, atol=1e-5)
+    torch.testing.assert_close(merged, case["expected"], rtol=0, atol=1e-4)
     assert (plain - case["expected"]).abs().max() > 1e-2
 
 
