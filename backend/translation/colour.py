@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The garment keeps its colour: its chromaticity in the large is the render's.
+"""The picture keeps its colours: the chromaticity of a region in the large is the render's.
 
-A product's hue and saturation are data, the light on it is not. In Oklab (Ottosson, 2020) a change of light
-by a factor scales L, a and b alike, so the ratio (a, b) / L is the cloth's own. Its low band is taken from
-the render:
+A product's hue and saturation are data, and so are the backdrop's; the light on them is not. In Oklab (Ottosson,
+2020) a change of light by a factor scales L, a and b alike, so the ratio (a, b) / L is the surface's own. Its low
+band is taken from the render:
 
-    c = (a, b) / L        c_out <- c_out + blur(c_render - c_out)        within the garment
+    c = (a, b) / L        c_out <- c_out + blur(c_render - c_out)        within a region
 
 Lightness, and every finer variation of colour that the network drew, stay.
 """
@@ -44,7 +44,7 @@ def keep_colour(
 
     Args:
         output, render: Display-referred sRGB, 0..1.
-        mask: Coverage of the garment, 0..1.
+        mask: Coverage of the region, 0..1.
     """
     lab = to_oklab(output)
     lightness = lab[:, :1] + DARK

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from protocol.errors import ErrorCode, MakeRealError
 
 FORMAT = 1
+MAX_GAIN = 100.0
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,13 @@ class Domain:
         name: What the domain is called.
         negative_embedding: Vectors for each text encoder, by its key (`text_encoder`, `text_encoder_2`).
         unet_lora: LoRA tensors by key; empty when the network itself was fine-tuned.
+        guidance_gain: Factor on the guidance difference, see `guidance`; 0..100.
     """
 
     name: str
     negative_embedding: dict[str, Float[Tensor, "vectors channels"]]
     unet_lora: dict[str, Tensor] = field(default_factory=dict)
+    guidance_gain: float = 1.0
 
 
 def read_domain(folder: Path) -> Domain:
@@ -55,9 +58,15 @@ def read_domain(folder: Path) -> Domain:
                 f"{path}: format {description['format']!r}, this version reads {FORMAT}",
             )
         name, embedding, lora = (description[key] for key in ("name", "negative_embedding", "unet_lora"))
+        gain = float(description.get("guidance_gain", 1.0))
+        if not 0 <= gain <= MAX_GAIN:
+            raise MakeRealError(
+                ErrorCode.MODEL_BROKEN, f"{path}: guidance_gain {gain} is not from 0 to {MAX_GAIN}"
+            )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MakeRealError(ErrorCode.MODEL_BROKEN, f"{path}: {error}") from error
-    return Domain(str(name), _read_tensors(folder, embedding), _read_tensors(folder, lora) if lora else {})
+    tensors = _read_tensors(folder, embedding), _read_tensors(folder, lora) if lora else {}
+    return Domain(str(name), *tensors, gain)
 
 
 def _read_tensors(folder: Path, name: object) -> dict[str, Tensor]:

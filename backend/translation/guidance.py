@@ -2,6 +2,12 @@
 """Guidance away from the rendered domain (FashionR2R, arXiv 2410.14429, section 3.3).
 
     eps~(z_t, t) = w eps(z_t, t, v_null) + (1 - w) eps(z_t, t, v_nd)
+                 = eps(z_t, t, v_null) + (w - 1) (eps(z_t, t, v_null) - eps(z_t, t, v_nd))
+
+How far the two predictions lie apart differs from domain to domain by an order of magnitude. A domain may carry
+a gain on their difference, measured when it was trained, so that one w means one strength of effect:
+
+    eps~(z_t, t) = eps(z_t, t, v_null) + gain (w - 1) (eps(z_t, t, v_null) - eps(z_t, t, v_nd))
 
 The positive side is the empty prompt, the negative side the negative domain embedding. Both are the two
 halves of one batch; at w = 1, and for a model without a domain, the negative side has no say and is not
@@ -23,4 +29,4 @@ def guided_noise(
     if guidance_scale == 1 or model.negative is None:
         return model.predict_noise(latents, timestep, model.empty)
     empty, negative = model.predict_noise(latents, timestep, model.empty, model.negative).chunk(2)
-    return guidance_scale * empty + (1 - guidance_scale) * negative
+    return empty + model.guidance_gain * (guidance_scale - 1) * (empty - negative)

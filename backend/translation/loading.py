@@ -71,6 +71,7 @@ def load_model(folder: Path, device: str = "cpu") -> Model:
         empty=empty.to(target, unet.dtype),
         negative=None if negative is None else negative.to(target, unet.dtype),
         domain=None if domain is None else domain.name,
+        guidance_gain=1.0 if domain is None else domain.guidance_gain,
         native_area=_native_area(folder, unet, autoencoder.factor),
     )
 

@@ -30,6 +30,7 @@ class Model:
         empty: Conditioning of the empty prompt.
         negative: Conditioning of the negative domain embedding; None for a model without a domain.
         domain: Name of the domain, or None.
+        guidance_gain: The domain's factor on the guidance difference; 1 without a domain.
         native_area: Latent cells of the picture size that the network was trained on.
     """
 
@@ -42,6 +43,7 @@ class Model:
     empty: Conditioning
     negative: Conditioning | None
     domain: str | None
+    guidance_gain: float
     native_area: int
 
     @property

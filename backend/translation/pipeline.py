@@ -157,7 +157,9 @@ class Translator:
             done()
             garment = self._to_tensor(picture.garment[..., None])
             output = restore_detail(output, round_trip, render, garment, request.detail)
-            output = keep_colour(output, render, garment)
+            # Apart, so that no colour of the garment bleeds into the backdrop's, nor the other way.
+            for region in (garment, 1 - garment):
+                output = keep_colour(output, render, region)
             done()
         height, width = picture.garment.shape
         return output[0, :, :height, :width].permute(1, 2, 0).cpu().numpy(), plan

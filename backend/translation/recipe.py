@@ -25,7 +25,12 @@ def write_recipe(
     """Request, model, versions, device and digests of the planes, as plain maps, strings and numbers."""
     return {
         "request": request.to_map(),
-        "model": {"name": model.name, "digest": model.digest, "domain": model.domain},
+        "model": {
+            "name": model.name,
+            "digest": model.digest,
+            "domain": model.domain,
+            "guidance_gain": model.guidance_gain,
+        },
         "versions": {package: version(package) for package in PACKAGES},
         "device": {
             "name": torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else "cpu",

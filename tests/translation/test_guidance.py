@@ -37,6 +37,19 @@ def test_equation(translators: dict[str, Translator], latents: torch.Tensor) -> 
 
 
 @torch.inference_mode()
+def test_the_domains_gain_scales_the_difference(
+    translators: dict[str, Translator], latents: torch.Tensor
+) -> None:
+    model = translators["sd15"].model
+    gained = guided_noise(replace(model, guidance_gain=3.0), latents, 200, 2.5)
+    torch.testing.assert_close(gained, guided_noise(model, latents, 200, 5.5), rtol=0, atol=1e-5)
+    unguided = guided_noise(model, latents, 200, 1.0)
+    without_gain = guided_noise(replace(model, guidance_gain=0.0), latents, 200, 7.5)
+    # A batch of two and a batch of one round differently.
+    torch.testing.assert_close(without_gain, unguided, rtol=0, atol=1e-5)
+
+
+@torch.inference_mode()
 def test_both_halves_are_one_pass(
     translators: dict[str, Translator], latents: torch.Tensor, passes: list[int]
 ) -> None:

@@ -62,6 +62,8 @@ UNET = "unet/diffusion_pytorch_model.safetensors"
         ("scheduler/scheduler_config.json", put(prediction_type="sample"), "prediction_type"),
         ("scheduler/scheduler_config.json", put(beta_schedule="squaredcos_cap_v2"), "beta_schedule"),
         ("domain/domain.json", put(format=2), "format 2"),
+        ("domain/domain.json", put(guidance_gain=-1), "guidance_gain"),
+        ("domain/domain.json", put(guidance_gain="strong"), "domain.json"),
         ("domain/domain.json", put(negative_embedding="../secret.safetensors"), "is not a file name"),
         ("domain/negative_embedding.safetensors", Path.unlink, "negative_embedding.safetensors"),
         ("domain/negative_embedding.safetensors", cut_short, "negative_embedding.safetensors"),
@@ -78,6 +80,12 @@ def test_a_broken_folder_is_named(copy: Path, name: str, spoil: Callable[[Path],
         load_model(copy)
     assert caught.value.code is ErrorCode.MODEL_BROKEN
     assert word in caught.value.detail and "\n" not in caught.value.detail
+
+
+def test_a_domain_may_carry_a_guidance_gain(translators: dict[str, Translator], copy: Path) -> None:
+    assert translators["sd15"].model.guidance_gain == 1
+    put(guidance_gain=4.5)(copy / "domain" / "domain.json")
+    assert load_model(copy).guidance_gain == 4.5
 
 
 def test_only_half_precision_files_are_enough(copy: Path) -> None:

@@ -106,6 +106,7 @@ def test_the_recipe_reproduces(translators: dict[str, Translator], planes: Plane
         "name": "sd15",
         "digest": translators["sd15"].model.digest,
         "domain": "rendered garments",
+        "guidance_gain": 1.0,
     }
     assert recipe["planes"].keys() == {"image", "garment"}
     assert recipe["plan"] == "features kept" and recipe["warnings"] == []
