@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The picture keeps its colours: the chromaticity of a region in the large is the render's.
 
-A product's hue and saturation are data, and so are the backdrop's; the light on them is not. In Oklab (Ottosson,
-2020) a change of light by a factor scales L, a and b alike, so the ratio (a, b) / L is the surface's own. Its low
+A product's hue and saturation are data, and so is the backdrop's; the light on them is not. In Oklab (Ottosson,
+2020) a change of light by a factor scales L, a and b alike, so the ratio (a, b) / L is the material's own. Its low
 band is taken from the render:
 
     c = (a, b) / L        c_out <- c_out + blur(c_render - c_out)        within a region

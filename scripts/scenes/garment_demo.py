@@ -81,7 +81,6 @@ def _set_up_render(scene: bpy.types.Scene, width: int, height: int, samples: int
     cycles.use_denoising, cycles.denoiser = True, "OPENIMAGEDENOISE"
     cycles.denoising_input_passes = "RGB_ALBEDO_NORMAL"
     scene.view_settings.view_transform = "AgX"
-    scene.view_settings.look = "AgX - Medium High Contrast"
     scene.view_settings.exposure = 0.7
     layer = scene.view_layers[0]
     layer.use_pass_combined = True
