@@ -30,7 +30,7 @@ class TranslationRequest:
             Since 1.0.
         garment_strength: Part of the schedule that the garment's pixels are inverted through, 0..1. At 0 they
             come back bit for bit. Since 1.0.
-        rest_strength: The same for pixels outside the garment. Since 1.0.
+        rest_strength: The same for pixels outside the garment; by default they stay the render. Since 1.0.
         guidance_scale: Weight w of eps = w * eps(empty) + (1 - w) * eps(negative), 0..30; 1 is unguided.
             Paper, section 3.2. Since 1.0.
         texture_lock: Amount of texture-preserving attention control inside the garment, 0..1. Since 1.0.
@@ -46,7 +46,7 @@ class TranslationRequest:
     model: str = "starter"
     steps: int = 50
     garment_strength: float = 0.3
-    rest_strength: float = 0.3
+    rest_strength: float = 0.0
     guidance_scale: float = 7.5
     texture_lock: float = 1.0
     texture_steps: float = 0.9

@@ -17,7 +17,7 @@ from protocol.planes import PlaneName
 from protocol.request import TranslationRequest
 
 IMAGE, GARMENT, PROTECTED = PlaneName.IMAGE, PlaneName.GARMENT, PlaneName.PROTECTED
-QUICK = TranslationRequest(steps=10)  # three steps are walked
+QUICK = TranslationRequest(steps=10, rest_strength=0.3)  # three steps are walked, everywhere
 
 Planes = dict[PlaneName, np.ndarray]
 
