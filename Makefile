@@ -44,7 +44,7 @@ blender-5.2: $(EXTENSION)
 	  MAKE_REAL_PROGRAM=$(CURDIR)/$(VENV)/bin/make-real $(BUILD)/bpy-5.2/bin/python -m pytest tests/blender; \
 	else echo "SKIPPED: Blender 5.2 needs Python 3.13, which this machine does not have."; fi
 
-$(EXTENSION): $(VENV)/.ready $(BPY_5_0) scripts/build_extension.py $(wildcard blender_addon/*) $(wildcard protocol/*.py)
+$(EXTENSION): $(VENV)/.ready $(BPY_5_0) scripts/build_extension.py $(wildcard blender_addon/* blender_addon/*/*.py) $(wildcard protocol/*.py)
 	$(PYTHON) scripts/build_extension.py
 
 $(VENV)/.ready: pyproject.toml scripts/environment.sh

@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Make Real: turns a finished Cycles render of a garment into a photoreal picture. The extension for Blender.
 
-operators ------> render_passes, garment, cryptomatte, exr    the finished render as planes
-    |
-    v
-conductor <-> session        client, process and tickets <-> the pure state machine
-    ^   |
-pump    '-----> results, view_transform, compositor, picture_files, png    the result comes home
-panels, status_line, properties, preferences                              what the artist sees and sets
+operators   the artist's clicks: check, call, report
+masks/      which pixels are garment
+picture/    pictures out of Blender and home again: passes, files, colour, results
+session/    the life of a job: a pure state machine, the conductor that carries out its effects, the timer
+backend/    the backend's process
+compositor  the nodes
+panels, properties, preferences    what the artist sees and sets
+compat      every difference between Blender's versions
 """
 
 from __future__ import annotations
 
-from . import operators, panels, preferences, properties, pump
+from . import operators, panels, preferences, properties
+from .session import pump
 
 MODULES = (preferences, pump, properties, operators, panels)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import bpy
 
+EXTENSION = __package__
+"""The extension's own name in Blender."""
 IS_5 = bpy.app.version >= (5, 0, 0)
 
 FORMAT_PROPERTIES = ("media_type", "file_format")

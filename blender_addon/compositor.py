@@ -12,7 +12,7 @@ from pathlib import Path
 import bpy
 
 from . import compat
-from .picture_files import ResultPaths, blender_path
+from .picture.files import ResultPaths, blender_path
 from .protocol import ErrorCode, MakeRealError
 
 TAG = "make_real"

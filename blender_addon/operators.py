@@ -7,11 +7,14 @@ from typing import ClassVar
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty
 
-from . import compositor, garment, preferences, properties, pump, render_passes, results
-from . import session_events as ev
-from .conductor import Storing, Ticket
+from . import compositor, preferences, properties
+from .masks import garment
+from .picture import render_passes, results
 from .protocol import Finished, MakeRealError, PlaneName
-from .session import Phase, can_translate
+from .session import events as ev
+from .session import pump
+from .session.conductor import Storing, Ticket
+from .session.state import Phase, can_translate
 
 
 def collect(scene: bpy.types.Scene) -> Ticket:

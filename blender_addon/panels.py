@@ -8,9 +8,9 @@ from typing import ClassVar
 
 import bpy
 
-from . import pump
-from .results import WARNINGS
-from .status_line import StatusLine, status_line
+from .picture.results import WARNINGS
+from .session import pump
+from .session.status_line import StatusLine, status_line
 
 CHARACTERS_PER_LINE = 44
 KIND_ICONS = {"OBJECT": "OBJECT_DATA", "MATERIAL": "MATERIAL", "COLLECTION": "OUTLINER_COLLECTION"}

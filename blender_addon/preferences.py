@@ -6,7 +6,7 @@ from pathlib import Path
 import bpy
 from bpy.props import BoolProperty, StringProperty
 
-from .backend_process import Launch
+from .backend.process import Launch
 
 
 class MakeRealPreferences(bpy.types.AddonPreferences):

@@ -12,8 +12,8 @@ from bpy.props import (
     StringProperty,
 )
 
-from . import pump
 from .protocol import RANGES, TranslationRequest
+from .session import pump
 
 DEFAULTS = TranslationRequest()
 

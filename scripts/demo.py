@@ -61,7 +61,7 @@ def translate(scene: Any) -> None:
         bpy.ops.make_real.translate()
     except RuntimeError as error:  # an operator's error report
         fail(str(error))
-    session = importlib.import_module(f"{PACKAGE}.pump").run_until_idle(TRANSLATION_TIMEOUT_S)
+    session = importlib.import_module(f"{PACKAGE}.session.pump").run_until_idle(TRANSLATION_TIMEOUT_S)
     if session.problem is not None:
         fail(session.problem.message)
 

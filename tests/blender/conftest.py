@@ -152,5 +152,5 @@ def _wait_for_end(addon: Callable) -> None:
     for _ in range(200):
         if protocol.read_connection() is None:
             return
-        addon("pump").pump(0.05)
+        addon("session.pump").pump(0.05)
     raise AssertionError("the backend goes on after Stop Backend")

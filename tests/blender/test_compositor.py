@@ -17,11 +17,11 @@ def result(addon: Callable, tmp_path: Path) -> Callable[[int], object]:
     """Files of a result with a given number."""
 
     def make(number: int, masked: bool = True):
-        paths = addon("picture_files").ResultPaths(tmp_path, number)
+        paths = addon("picture.files").ResultPaths(tmp_path, number)
         channels = {name: np.full((4, 4), number, np.float32) for name in "RGB"}
-        paths.linear.write_bytes(b"".join(addon("exr").encode(channels, {})))
+        paths.linear.write_bytes(b"".join(addon("picture.exr").encode(channels, {})))
         if masked:
-            paths.mask.write_bytes(b"".join(addon("png").encode(np.zeros((4, 4), np.uint16), {})))
+            paths.mask.write_bytes(b"".join(addon("picture.png").encode(np.zeros((4, 4), np.uint16), {})))
         return paths
 
     return make
@@ -107,11 +107,11 @@ def test_scene_without_compositor_gets_one_that_changes_no_pixel(
     if bpy.app.version >= (5, 2, 0):
         garment_scene.render.compositor_device = "CPU"
         before = snapshot.of_file()
-    picture = addon("render_passes").display_picture(garment_scene)
+    picture = addon("picture.render_passes").display_picture(garment_scene)
     compositor.insert(garment_scene, result(1))
     assert addon("compat").compositor_tree(garment_scene) is not None
     bpy.ops.render.render()
-    again = addon("render_passes").display_picture(garment_scene)
+    again = addon("picture.render_passes").display_picture(garment_scene)
     assert np.abs(again.astype(int) - picture).max() <= 1
     assert compositor.remove(garment_scene)
     changed = snapshot.difference(before, snapshot.of_file())

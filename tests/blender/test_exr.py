@@ -92,7 +92,7 @@ def test_reads_known_arrays(addon: Callable, tmp_path: Path, compression: str, p
     parts = {name: arrays(seed) for seed, name in enumerate(part_names)}
     path = tmp_path / "known.exr"
     path.write_bytes(exr_file(parts, compression))
-    found = addon("exr").read(path)
+    found = addon("picture.exr").read(path)
     expected = {
         f"{part}.{key}".lstrip("."): a for part, channels in parts.items() for key, a in channels.items()
     }
@@ -103,7 +103,7 @@ def test_reads_known_arrays(addon: Callable, tmp_path: Path, compression: str, p
 
 
 def test_every_truncation_and_many_damages_give_the_one_error(addon: Callable, tmp_path: Path) -> None:
-    exr, protocol = addon("exr"), addon("protocol")
+    exr, protocol = addon("picture.exr"), addon("protocol")
     whole = exr_file({"A": arrays(1, 5, 4), "B": arrays(2, 5, 4)}, "ZIP")
     path = tmp_path / "damaged.exr"
     random = np.random.default_rng(3)
@@ -132,15 +132,15 @@ def test_a_header_that_asks_for_terabytes_is_refused_before_they_are_allocated(
     path = tmp_path / "huge.exr"
     path.write_bytes(data[:position] + struct.pack("<4i", 0, 0, 65535, 65535) + data[position + 16 :])
     with pytest.raises(addon("protocol").MakeRealError, match="more pixels"):
-        addon("exr").read(path)
+        addon("picture.exr").read(path)
 
 
 def test_written_files_are_read_by_blender_and_by_us(addon: Callable, tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     channels = {name: random.normal(size=(40, 24)).astype(np.float32) for name in "RGB"}
     path = tmp_path / "written.exr"
-    path.write_bytes(b"".join(addon("exr").encode(channels, {"make_real": "recipe ä"})))
-    for name, array in addon("exr").read(path).items():
+    path.write_bytes(b"".join(addon("picture.exr").encode(channels, {"make_real": "recipe ä"})))
+    for name, array in addon("picture.exr").read(path).items():
         assert np.array_equal(array, channels[name])
     image = bpy.data.images.load(str(path))
     assert image.colorspace_settings.name in {"Linear Rec.709", "scene_linear"}

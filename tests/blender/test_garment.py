@@ -22,20 +22,20 @@ def pick(scene: bpy.types.Scene, target: bpy.types.ID, role: str = "GARMENT") ->
 
 
 def object_index(addon: Callable, scene: bpy.types.Scene) -> np.ndarray:
-    channels = addon("render_passes").channels(scene)
+    channels = addon("picture.render_passes").channels(scene)
     (name,) = [name for name in channels if ".IndexOB." in name or ".Object Index." in name]
     return channels[name]
 
 
 def test_murmur3_known_values(addon: Callable) -> None:
     # Test vectors of Appleby's MurmurHash3_x86_32, seed 0.
-    murmur3 = addon("cryptomatte").murmur3
+    murmur3 = addon("masks.cryptomatte").murmur3
     assert [murmur3(text) for text in (b"", b"test", b"Hello, world!")] == [0, 0xBA6BD213, 0xC0363E43]
     assert murmur3(b"The quick brown fox jumps over the lazy dog") == 0x2E4FF723
 
 
 def test_ids_are_always_finite(addon: Callable) -> None:
-    name_id = addon("cryptomatte").name_id
+    name_id = addon("masks.cryptomatte").name_id
     ids = np.array([name_id(f"name {number}") for number in range(5000)])
     assert np.isfinite(ids).all()
     assert (np.abs(ids) >= np.finfo(np.float32).tiny).all()
@@ -56,7 +56,7 @@ def test_coverage_agrees_with_the_object_index(
         collection.children.link(inner)
         inner.objects.link(left)
         pick(garment_scene, collection)
-    plane = addon("garment").masks(garment_scene, (48, 64))["garment"]
+    plane = addon("masks.garment").masks(garment_scene, (48, 64))["garment"]
     index = object_index(addon, garment_scene)
     coverage = plane / 65535.0
     assert plane.dtype == np.uint16
@@ -68,7 +68,7 @@ def test_coverage_agrees_with_the_object_index(
 
 def test_union_of_picks_and_a_protected_one(addon: Callable, garment_scene: bpy.types.Scene) -> None:
     left, right = bpy.data.objects[LEFT], bpy.data.objects[RIGHT]
-    masks = addon("garment").masks
+    masks = addon("masks.garment").masks
 
     def one(*targets: bpy.types.ID) -> np.ndarray:
         garment_scene.make_real.picks.clear()
@@ -88,7 +88,7 @@ def test_union_of_picks_and_a_protected_one(addon: Callable, garment_scene: bpy.
 
 
 def test_no_pick_no_mask(addon: Callable, garment_scene: bpy.types.Scene) -> None:
-    assert addon("garment").masks(garment_scene, (48, 64)) == {}
+    assert addon("masks.garment").masks(garment_scene, (48, 64)) == {}
 
 
 def test_two_view_layers(addon: Callable, garment_scene: bpy.types.Scene) -> None:
@@ -96,7 +96,7 @@ def test_two_view_layers(addon: Callable, garment_scene: bpy.types.Scene) -> Non
     second.use_pass_cryptomatte_object = True
     bpy.ops.render.render()
     pick(garment_scene, bpy.data.objects[LEFT])
-    plane = addon("garment").masks(garment_scene, (48, 64))["garment"]
+    plane = addon("masks.garment").masks(garment_scene, (48, 64))["garment"]
     assert plane.max() == 65535
 
 
@@ -106,7 +106,7 @@ def test_picks_without_passes(addon: Callable, garment_scene: bpy.types.Scene) -
     bpy.ops.render.render()
     pick(garment_scene, bpy.data.objects[LEFT])
     with pytest.raises(addon("protocol").MakeRealError) as caught:
-        addon("garment").masks(garment_scene, (48, 64))
+        addon("masks.garment").masks(garment_scene, (48, 64))
     assert caught.value.code == "no_mask_passes"
 
 
@@ -117,7 +117,7 @@ def test_empty_mask(addon: Callable, garment_scene: bpy.types.Scene, how: str) -
     if how == "deleted":
         bpy.data.objects.remove(behind)
     with pytest.raises(addon("protocol").MakeRealError) as caught:
-        addon("garment").masks(garment_scene, (48, 64))
+        addon("masks.garment").masks(garment_scene, (48, 64))
     assert caught.value.code == "empty_mask"
     assert ("Behind" if how == "out of sight" else "deleted") in caught.value.detail
 

@@ -10,29 +10,27 @@ from collections.abc import Callable
 import bpy
 from conftest import MODULE, ROOT, package_path
 
-SOURCES = [*(ROOT / "blender_addon").glob("*.py"), *(ROOT / "protocol").glob("*.py")]
+EXTENSION, PROTOCOL = ROOT / "blender_addon", ROOT / "protocol"
+SOURCES = {
+    str(path.relative_to(EXTENSION)): path
+    for path in EXTENSION.rglob("*.py")
+    if not path.relative_to(EXTENSION).is_relative_to("protocol")
+} | {f"protocol/{path.name}": path for path in PROTOCOL.glob("*.py")}
 
 
 def test_zip_holds_the_present_sources() -> None:
     with zipfile.ZipFile(package_path()) as package:
-        stale = [
-            str(source.relative_to(ROOT))
-            for source in SOURCES
-            if package.read(("protocol/" if source.parent.name == "protocol" else "") + source.name)
-            != source.read_bytes()
-        ]
-    assert not stale, "run `make extension`"
+        packed = {name: package.read(name) for name in package.namelist() if name.endswith(".py")}
+    assert packed == {name: path.read_bytes() for name, path in SOURCES.items()}, "run `make extension`"
 
 
-def test_zip_holds_no_link_and_nothing_of_the_backend() -> None:
+def test_zip_holds_no_link_and_no_litter() -> None:
     with zipfile.ZipFile(package_path()) as package:
         names = package.namelist()
         assert not [
             info.filename for info in package.infolist() if info.external_attr >> 16 & 0o170000 == 0o120000
         ]
-    assert not [
-        name for name in names if name.split("/")[0] in {"backend", "tests", "dist"} or "__pycache__" in name
-    ]
+    assert not [name for name in names if "__pycache__" in name or name.split("/")[0] in {"tests", "dist"}]
     assert len([name for name in names if name.endswith(".whl")]) == 14
 
 

@@ -64,7 +64,7 @@ class Layout:
 
 def draw(addon: Callable, session: Any, scene: bpy.types.Scene, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Everything that the sidebar, the header and the menu show."""
-    monkeypatch.setattr(addon("pump").conductor(), "session", session)
+    monkeypatch.setattr(addon("session.pump").conductor(), "session", session)
     panels, layout = addon("panels"), Layout()
     context = SimpleNamespace(scene=scene, area=SimpleNamespace(ui_type="IMAGE_EDITOR"))
     holder = SimpleNamespace(layout=layout)
@@ -80,7 +80,7 @@ def draw(addon: Callable, session: Any, scene: bpy.types.Scene, monkeypatch: pyt
 
 
 def test_every_phase(addon: Callable, scene: bpy.types.Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = addon("session")
+    session = addon("session.state")
     job = session.Job("a", "Scene", sent=True, stage="denoising", step=3, steps=15, fraction=0.4)
     for phase in session.Phase:
         drawn = draw(addon, session.Session(phase), scene, monkeypatch)
@@ -94,7 +94,7 @@ def test_every_phase(addon: Callable, scene: bpy.types.Scene, monkeypatch: pytes
 def test_problem_is_readable_and_has_its_button(
     addon: Callable, scene: bpy.types.Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    protocol, session = addon("protocol"), addon("session")
+    protocol, session = addon("protocol"), addon("session.state")
     problem = protocol.MakeRealError(protocol.ErrorCode.BACKEND_NOT_FOUND, "there is no make-real")
     drawn = draw(addon, session.Session(session.Phase.NOT_INSTALLED, problem=problem), scene, monkeypatch)
     text = " ".join(drawn)
@@ -112,9 +112,9 @@ def test_picks_warnings_and_every_knob(
     pick(scene, bpy.data.materials.new("Wool"), "PROTECTED")
     bpy.data.objects.remove(thing)
     image = bpy.data.images.new("Make Real 0001", 4, 4)
-    image[addon("results").WARNINGS] = "the garment is displaced by 2 pixels"
+    image[addon("picture.results").WARNINGS] = "the garment is displaced by 2 pixels"
     scene.make_real.result = image
-    drawn = draw(addon, addon("session").Session(), scene, monkeypatch)
+    drawn = draw(addon, addon("session.state").Session(), scene, monkeypatch)
     assert {"deleted object", "Wool", "the garment is displaced by 2 pixels"} <= set(drawn)
     assert {*addon("protocol").RANGES, "model"} <= set(drawn)
 

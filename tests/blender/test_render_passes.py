@@ -31,7 +31,7 @@ def test_display_picture_is_what_blender_saves(
     garment_scene.render.film_transparent = transparent
     if transparent:
         bpy.ops.render.render()
-    picture = addon("render_passes").display_picture(garment_scene)
+    picture = addon("picture.render_passes").display_picture(garment_scene)
     expected = saved_by_blender(garment_scene, tmp_path / "blender.png", "RGBA" if transparent else "RGB")
     assert picture.dtype == np.uint16
     assert picture.shape == (48, 64, 4 if transparent else 3)
@@ -46,11 +46,11 @@ def test_display_picture_is_what_blender_saves(
 def test_output_colour_management_of_the_artist_is_not_used(
     addon: Callable, garment_scene: bpy.types.Scene
 ) -> None:
-    before = addon("render_passes").display_picture(garment_scene)
+    before = addon("picture.render_passes").display_picture(garment_scene)
     settings = garment_scene.render.image_settings
     settings.color_management = "OVERRIDE"
     settings.view_settings.view_transform = "Standard"
-    assert np.array_equal(addon("render_passes").display_picture(garment_scene), before)
+    assert np.array_equal(addon("picture.render_passes").display_picture(garment_scene), before)
     assert settings.color_management == "OVERRIDE"
 
 
@@ -68,8 +68,8 @@ def test_collecting_leaves_no_trace(
         settings.color_management = "OVERRIDE"
         settings.linear_colorspace_settings.name = "ACEScg"
     before = snapshot.of_file()
-    addon("render_passes").display_picture(garment_scene)
-    addon("render_passes").channels(garment_scene)
+    addon("picture.render_passes").display_picture(garment_scene)
+    addon("picture.render_passes").channels(garment_scene)
     assert snapshot.difference(before, snapshot.of_file()) == []
 
 
@@ -85,7 +85,7 @@ def test_snapshot_sees_a_change(garment_scene: bpy.types.Scene) -> None:
 
 
 def test_no_render(addon: Callable, scene: bpy.types.Scene) -> None:
-    for function in (addon("render_passes").display_picture, addon("render_passes").channels):
+    for function in (addon("picture.render_passes").display_picture, addon("picture.render_passes").channels):
         with pytest.raises(addon("protocol").MakeRealError) as caught:
             function(scene)
         assert caught.value.code == "no_render"
@@ -104,7 +104,7 @@ def forward(scene: bpy.types.Scene, linear: np.ndarray, path: Path, addon: Calla
     settings.file_format, settings.color_mode, settings.color_depth = "PNG", "RGB", "16"
     image.save_render(str(path), scene=scene)
     bpy.data.images.remove(image)
-    return addon("render_passes").read_pixels(path, "Non-Color")[..., :3]
+    return addon("picture.render_passes").read_pixels(path, "Non-Color")[..., :3]
 
 
 VIEWS = ["AgX", "Filmic", "Filmic Log", "Standard", "Raw", "ACES 1.3", "ACES 2.0"]
@@ -116,12 +116,12 @@ def test_display_to_linear_to_display(
 ) -> None:
     if view.startswith("ACES") and bpy.app.version < (5, 0, 0):
         pytest.skip("ACES views came with Blender 5.0")
-    transform = addon("view_transform")
+    transform = addon("picture.view_transform")
     settings = garment_scene.view_settings
     settings.view_transform = view
     for exposure, gamma in ((0.0, 1.0), (1.5, 1.0), (-1.0, 1.0), (0.0, 1.3), (0.5, 0.8)):
         settings.exposure, settings.gamma = exposure, gamma
-        picture = addon("render_passes").display_picture(garment_scene)
+        picture = addon("picture.render_passes").display_picture(garment_scene)
         linear = transform.to_scene_linear(picture, transform.of_scene(garment_scene))
         back = forward(garment_scene, linear, tmp_path / "back.png", addon)
         assert np.abs(back - picture / 65535.0).mean() < 0.002, (exposure, gamma)
@@ -129,7 +129,7 @@ def test_display_to_linear_to_display(
 
 
 def test_alpha_is_multiplied_in(addon: Callable) -> None:
-    transform = addon("view_transform")
+    transform = addon("picture.view_transform")
     view = transform.View("sRGB", "Raw", "None", 0.0, 1.0, False, False)
     picture = np.full((4, 4, 4), 32768, np.uint16)
     linear = transform.to_scene_linear(picture, view)
@@ -150,7 +150,7 @@ def test_what_cannot_be_undone_is_refused(
 ) -> None:
     if not hasattr(scene.view_settings, setting):
         pytest.skip("this Blender has no such setting")
-    transform = addon("view_transform")
+    transform = addon("picture.view_transform")
     assert transform.inverse_space(transform.of_scene(scene)) == "AgX Base sRGB"
     setattr(scene.view_settings, setting, value)
     with pytest.raises(addon("protocol").MakeRealError, match=word) as caught:

@@ -9,9 +9,9 @@ import random
 import pytest
 from conftest import MODULE
 
-session = importlib.import_module(f"{MODULE}.session")
-ev = importlib.import_module(f"{MODULE}.session_events")
-status = importlib.import_module(f"{MODULE}.status_line")
+session = importlib.import_module(f"{MODULE}.session.state")
+ev = importlib.import_module(f"{MODULE}.session.events")
+status = importlib.import_module(f"{MODULE}.session.status_line")
 protocol = importlib.import_module(f"{MODULE}.protocol")
 Phase, Session, Job = session.Phase, session.Session, session.Job
 

@@ -21,14 +21,14 @@ TIMEOUT_S = 60.0
 def translate_and_wait(addon: Callable):
     """Click, then drive the extension as a script under `blender -b` does."""
     assert bpy.ops.make_real.translate() == {"FINISHED"}
-    return addon("pump").run_until_idle(TIMEOUT_S)
+    return addon("session.pump").run_until_idle(TIMEOUT_S)
 
 
 def pump_until(addon: Callable, condition: Callable) -> None:
     deadline = time.monotonic() + TIMEOUT_S
-    while not condition(addon("pump").session()):
-        assert time.monotonic() < deadline, addon("pump").session()
-        addon("pump").pump(0.02)
+    while not condition(addon("session.pump").session()):
+        assert time.monotonic() < deadline, addon("session.pump").session()
+        addon("session.pump").pump(0.02)
 
 
 def files(folder: Path) -> list[str]:
@@ -49,7 +49,7 @@ def test_click_to_picture(
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shoot.blend"))
     pick(garment_scene, bpy.data.objects[LEFT])
     before = snapshot.of_file()
-    render = addon("render_passes").display_picture(garment_scene)
+    render = addon("picture.render_passes").display_picture(garment_scene)
 
     session = translate_and_wait(addon)
 
@@ -64,17 +64,17 @@ def test_click_to_picture(
     assert not image.use_view_as_render
     assert image.filepath.startswith("//make_real"), "the project's folder can be moved"
     path = Path(bpy.path.abspath(image.filepath))
-    shown = addon("render_passes").read_pixels(path, "Non-Color")[..., :3]
+    shown = addon("picture.render_passes").read_pixels(path, "Non-Color")[..., :3]
     assert np.array_equal(np.rint(shown * 65535).astype(np.uint16), 65535 - render)
     recipe = json.loads((results / "0001_recipe.json").read_text())
     assert recipe["recipe"] == {"made_by": "script"}
     assert recipe["blender"]["view"]["view_transform"] == "AgX"
     assert recipe["blender"]["scene"] == "Scene"
     # In the compositor it becomes the same picture again.
-    linear = addon("exr").read(results / "0001_linear.exr")
+    linear = addon("picture.exr").read(results / "0001_linear.exr")
     assert {name: array.shape for name, array in linear.items()} == dict.fromkeys("RGB", (48, 64))
     assert addon("compositor").is_inserted(garment_scene)
-    mask = addon("render_passes").read_pixels(results / "0001_mask.png", "Non-Color")[..., 0]
+    mask = addon("picture.render_passes").read_pixels(results / "0001_mask.png", "Non-Color")[..., 0]
     assert 0.03 < mask.mean() < 0.5
     # Nothing else is different.
     changed = snapshot.difference(before, snapshot.of_file())
@@ -138,15 +138,15 @@ def test_transparent_film_keeps_its_alpha(
     backend("invert")
     garment_scene.render.film_transparent = True
     bpy.ops.render.render()
-    render = addon("render_passes").display_picture(garment_scene)
+    render = addon("picture.render_passes").display_picture(garment_scene)
     translate_and_wait(addon)
     path = Path(garment_scene.make_real.result.filepath)
-    shown = np.rint(addon("render_passes").read_pixels(path, "Non-Color") * 65535).astype(np.uint16)
+    shown = np.rint(addon("picture.render_passes").read_pixels(path, "Non-Color") * 65535).astype(np.uint16)
     assert np.array_equal(shown[..., 3], render[..., 3])
     assert set(np.unique(render[..., 3])) >= {0, 65535}
-    assert addon("exr").read(path.with_name(path.name.replace("display.png", "linear.exr"))).keys() == set(
-        "RGBA"
-    )
+    assert addon("picture.exr").read(
+        path.with_name(path.name.replace("display.png", "linear.exr"))
+    ).keys() == set("RGBA")
 
 
 def test_a_look_keeps_the_picture_and_says_why_there_is_no_node(
@@ -168,7 +168,7 @@ def test_another_file_was_opened_meanwhile(
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shoot.blend"))
     bpy.ops.make_real.translate()
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "another.blend"))
-    session = addon("pump").run_until_idle(TIMEOUT_S)
+    session = addon("session.pump").run_until_idle(TIMEOUT_S)
     assert session.problem is None
     assert (tmp_path / "make_real" / "Scene" / "0001_display.png").exists()
     assert garment_scene.make_real.result is None
@@ -205,7 +205,7 @@ def test_bad_input_is_told_before_a_backend_starts(
     explanation = protocol.EXPLANATIONS[protocol.ErrorCode(fault)]
     assert explanation.sentence.removesuffix(".") in text
     assert explanation.remedy in text
-    assert addon("pump").session().problem.code == fault
+    assert addon("session.pump").session().problem.code == fault
     assert snapshot.difference(before, snapshot.of_file()) == []
     assert not (folder / "starts.txt").exists()
 
@@ -219,7 +219,7 @@ def test_backend_not_found(
     text = refused(bpy.ops.make_real.translate)
     assert "/nowhere/make-real" in text
     assert "preferences" in text
-    session = addon("pump").session()
+    session = addon("session.pump").session()
     assert (session.phase, session.job, session.problem.code) == ("not_installed", None, "backend_not_found")
     assert snapshot.difference(before, snapshot.of_file()) == []
 
@@ -265,7 +265,7 @@ def test_cancel_then_the_next_picture(
     pump_until(addon, lambda session: session.job.step >= 3)
     assert not bpy.ops.make_real.translate.poll()
     assert bpy.ops.make_real.cancel() == {"FINISHED"}
-    session = addon("pump").run_until_idle(TIMEOUT_S)
+    session = addon("session.pump").run_until_idle(TIMEOUT_S)
     assert (session.phase, session.problem) == ("ready", None)
     assert snapshot.difference(before, snapshot.of_file()) == []
     assert translate_and_wait(addon).problem is None
@@ -276,7 +276,7 @@ def test_cancel_while_starting(addon: Callable, garment_scene: bpy.types.Scene, 
     backend("invert")
     bpy.ops.make_real.translate()
     assert bpy.ops.make_real.cancel() == {"FINISHED"}
-    session = addon("pump").run_until_idle(TIMEOUT_S)
+    session = addon("session.pump").run_until_idle(TIMEOUT_S)
     assert (session.phase, session.problem) == ("ready", None)
     assert garment_scene.make_real.result is None
 
@@ -284,10 +284,10 @@ def test_cancel_while_starting(addon: Callable, garment_scene: bpy.types.Scene, 
 def test_start_and_stop_by_hand(addon: Callable, scene: bpy.types.Scene, backend: Callable) -> None:
     folder = backend("invert")
     assert bpy.ops.make_real.start_backend() == {"FINISHED"}
-    assert addon("pump").run_until_idle(TIMEOUT_S).phase == "ready"
-    assert addon("pump").models() == ("starter",)
+    assert addon("session.pump").run_until_idle(TIMEOUT_S).phase == "ready"
+    assert addon("session.pump").models() == ("starter",)
     bpy.ops.make_real.stop_backend()
-    assert addon("pump").session().phase == "stopped"
+    assert addon("session.pump").session().phase == "stopped"
     pump_until(addon, lambda _: addon("protocol").read_connection() is None)
     assert len((folder / "starts.txt").read_text().splitlines()) == 1
 
@@ -310,7 +310,7 @@ def test_storing_that_is_given_up_leaves_no_file(
     addon: Callable, garment_scene: bpy.types.Scene, tmp_path: Path
 ) -> None:
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shoot.blend"))
-    results = addon("results")
+    results = addon("picture.results")
     picture = results.Picture(np.zeros((48, 64, 3), np.uint16), {}, {}, {})
     storing = results.store(results.destination(garment_scene, None), picture)
     folder = tmp_path / "make_real" / "Scene"
@@ -334,21 +334,21 @@ def test_disabling_the_extension_ends_everything(
         assert time.monotonic() < deadline, "the backend outlives the extension"
         time.sleep(0.02)
     bpy.ops.preferences.addon_enable(module=addon("").__name__)
-    assert addon("pump").session().phase == "stopped"
+    assert addon("session.pump").session().phase == "stopped"
 
 
 def test_ticks_are_short(addon: Callable, garment_scene: bpy.types.Scene, backend: Callable) -> None:
     backend("slow")
     bpy.ops.make_real.translate()
     pump_until(addon, lambda session: session.job.step >= 1)
-    conductor, durations = addon("pump").conductor(), []
+    conductor, durations = addon("session.pump").conductor(), []
     for _ in range(200):
         start = time.thread_time()
-        conductor.tick(addon("pump").TICK_BUDGET_S)
+        conductor.tick(addon("session.pump").TICK_BUDGET_S)
         durations.append(time.thread_time() - start)
         time.sleep(0.001)
     # Processor time, since the machine that runs the tests has other work too.
-    assert np.quantile(durations, 0.9) < addon("pump").TICK_BUDGET_S
+    assert np.quantile(durations, 0.9) < addon("session.pump").TICK_BUDGET_S
 
 
 @pytest.mark.real_backend
@@ -360,12 +360,12 @@ def test_real_backend(
     monkeypatch.setenv("MAKE_REAL_DATA_DIR", str(tmp_path / "data"))
     pick(garment_scene, bpy.data.objects[LEFT])
     garment_scene.make_real.steps = 8
-    render = addon("render_passes").display_picture(garment_scene)
+    render = addon("picture.render_passes").display_picture(garment_scene)
     bpy.ops.make_real.translate()
-    session = addon("pump").run_until_idle(240.0)
+    session = addon("session.pump").run_until_idle(240.0)
     bpy.ops.make_real.stop_backend()
     assert session.problem is None
     path = Path(garment_scene.make_real.result.filepath)
-    shown = np.rint(addon("render_passes").read_pixels(path, "Non-Color")[..., :3] * 65535)
+    shown = np.rint(addon("picture.render_passes").read_pixels(path, "Non-Color")[..., :3] * 65535)
     assert shown.shape == render.shape
     assert 0 < np.abs(shown - render).mean() < 0.25 * 65535, "another picture, but of the same thing"

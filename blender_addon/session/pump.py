@@ -16,11 +16,11 @@ import time
 
 import bpy
 
-from . import preferences
+from .. import preferences
+from ..protocol import ErrorCode, MakeRealError
 from .conductor import Conductor
-from .protocol import ErrorCode, MakeRealError
-from .session import Phase, Session
-from .session_events import BackendFailed
+from .events import BackendFailed
+from .state import Phase, Session
 
 TICK_BUDGET_S = 0.004
 BUSY_INTERVAL_S = 0.03

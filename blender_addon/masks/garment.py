@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 import bpy
 import numpy as np
 
-from . import cryptomatte, render_passes
-from .protocol import ErrorCode, MakeRealError, PlaneName
+from ..picture import render_passes
+from ..protocol import ErrorCode, MakeRealError, PlaneName
+from . import cryptomatte
 
 ROLES = {"GARMENT": PlaneName.GARMENT, "PROTECTED": PlaneName.PROTECTED}
 """What a pick may be for -> the plane that it becomes."""

@@ -16,8 +16,9 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from . import compat, png
-from .protocol import ErrorCode, MakeRealError
+from .. import compat
+from ..protocol import ErrorCode, MakeRealError
+from . import png
 from .render_passes import read_pixels
 
 INVERSES = {

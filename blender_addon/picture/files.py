@@ -11,7 +11,7 @@ from pathlib import Path
 
 import bpy
 
-from .protocol import ErrorCode, MakeRealError
+from ..protocol import ErrorCode, MakeRealError
 
 
 @dataclass(frozen=True)

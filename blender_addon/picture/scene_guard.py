@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import bpy
 
-from . import compat
+from .. import compat
 
 
 @contextmanager

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from .protocol import ErrorCode, MakeRealError
-from .session_events import (
+from ..protocol import ErrorCode, MakeRealError
+from .events import (
     Acknowledge,
     BackendFailed,
     BackendGone,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .protocol import MakeRealError
+from ..protocol import MakeRealError
 
 # Events
 

@@ -12,9 +12,11 @@ from typing import Any
 import bpy
 import numpy as np
 
-from . import compositor, exr, picture_files, png, view_transform
-from .picture_files import ResultPaths
-from .protocol import MakeRealError
+from .. import compat, compositor
+from ..protocol import MakeRealError
+from . import exr, png, view_transform
+from . import files as picture_files
+from .files import ResultPaths
 
 WARNINGS = "make_real_warnings"
 """Custom property of a result's image: what the backend found doubtful about it, one sentence a line."""
@@ -59,7 +61,7 @@ def destination(scene: bpy.types.Scene, garment: np.ndarray | None) -> Destinati
     if bpy.data.filepath:
         folder = Path(bpy.path.abspath("//")) / "make_real" / name
     else:
-        folder = Path(bpy.utils.extension_path_user(__package__, path="results", create=True)) / name
+        folder = Path(bpy.utils.extension_path_user(compat.EXTENSION, path="results", create=True)) / name
     return Destination(
         folder=folder,
         blend_file=bpy.data.filepath,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .protocol import ErrorCode, MakeRealError
+from ..protocol import ErrorCode, MakeRealError
 
 MAGIC = 20000630
 VERSION = 2

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from . import session_events as ev
-from .backend_process import BackendProcess, Launch
-from .protocol import (
+from ..backend.process import BackendProcess, Launch
+from ..protocol import (
     Client,
     Connection,
     Error,
@@ -31,7 +30,8 @@ from .protocol import (
     Welcome,
     read_connection,
 )
-from .session import Phase, Session, advance
+from . import events as ev
+from .state import Phase, Session, advance
 
 CLIENT_NAME = "make_real extension"
 LOOK_INTERVAL_S = 0.25

@@ -15,7 +15,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from .protocol import ErrorCode, MakeRealError
+from ..protocol import ErrorCode, MakeRealError
 
 
 class Layer(StrEnum):

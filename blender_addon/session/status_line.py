@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .protocol import EXPLANATIONS, ErrorCode
-from .session import Job, Phase, Session
+from ..protocol import EXPLANATIONS, ErrorCode
+from .state import Job, Phase, Session
 
 STAGES = {
     "": "Sending the picture",

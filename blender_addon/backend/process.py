@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from .protocol import EXPLANATIONS, ErrorCode, MakeRealError
+from ..protocol import EXPLANATIONS, ErrorCode, MakeRealError
 
 PROGRAM = "make-real"
 PROGRAM_VARIABLE = "MAKE_REAL_PROGRAM"

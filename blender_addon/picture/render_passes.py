@@ -13,8 +13,9 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from . import compat, exr
-from .protocol import ErrorCode, MakeRealError
+from .. import compat
+from ..protocol import ErrorCode, MakeRealError
+from . import exr
 from .scene_guard import borrowed_image_settings, temporary_image
 
 
