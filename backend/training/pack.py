@@ -20,6 +20,8 @@ from pathlib import Path
 
 from PIL import Image, ImageFilter
 
+from .splits import split_of_sender
+
 PHOTOS_PER_SENDER = 140
 JPEG_QUALITIES = (72, 93)
 LENS_BLUR_PX = (0.0, 0.7)
@@ -35,9 +37,9 @@ class Entry:
 
 
 def pack_photos(photos: Path, out: Path, seed: int) -> list[Entry]:
-    """Copy the photos' own JPEG bytes, at most `PHOTOS_PER_SENDER` of one sender, so that no home dominates."""
+    """Copy the JPEG bytes of the training senders, at most `PHOTOS_PER_SENDER` each, so that no home dominates."""
     with (photos / "train.csv").open(newline="") as table:
-        rows = list(csv.DictReader(table))
+        rows = [row for row in csv.DictReader(table) if split_of_sender(row["sender_id"]) == "train"]
     random.Random(seed).shuffle(rows)
     kept: dict[str, str] = {}
     taken: dict[str, int] = {}
