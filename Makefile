@@ -4,17 +4,18 @@
 BUILD := .build
 VENV := $(BUILD)/venv
 PYTHON := $(VENV)/bin/python
-BPY_4_2 := $(BUILD)/bpy-4.2/.ready
 BPY_5_0 := $(BUILD)/bpy-5.0/.ready
-BPY_5_2 := $(BUILD)/bpy-5.2/.ready
+BLENDERS := blender-4.2 blender-4.5 blender-5.0
+NEWER_BLENDERS := blender-5.1 blender-5.2
 EXTENSION := dist/make_real-0.1.0.zip
+TEST_BLENDER = MAKE_REAL_PROGRAM=$(CURDIR)/$(VENV)/bin/make-real $(BUILD)/bpy-$*/bin/python -m pytest tests/blender
 
-.PHONY: demo test check format extension unit blender-4.2 blender-5.0 blender-5.2 clean
+.PHONY: demo test check format extension unit $(BLENDERS) $(NEWER_BLENDERS) clean
 
 demo: $(VENV)/.ready $(BPY_5_0) $(EXTENSION)  ## Render a garment, press the button, leave pictures and a report in out/demo/
 	MAKE_REAL_PROGRAM=$(CURDIR)/$(VENV)/bin/make-real $(BUILD)/bpy-5.0/bin/python scripts/demo.py $(EXTENSION) out/demo
 
-test: check unit blender-4.2 blender-5.0 blender-5.2  ## Every check and test
+test: check unit $(BLENDERS) $(NEWER_BLENDERS)  ## Every check and test
 
 check: $(VENV)/.ready  ## Lint, format, types, and the direction of imports
 	$(VENV)/bin/ruff check .
@@ -32,17 +33,14 @@ unit: $(VENV)/.ready  ## Protocol, backend, translation and training, without Bl
 extension: $(EXTENSION)  ## The extension's zip, in dist/
 
 # The zip is installed into each Blender; the backend that answers it is the real one with the starter model.
-blender-4.2: $(BPY_4_2) $(EXTENSION)
-	MAKE_REAL_PROGRAM=$(CURDIR)/$(VENV)/bin/make-real $(BUILD)/bpy-4.2/bin/python -m pytest tests/blender
+$(BLENDERS): blender-%: $(BUILD)/bpy-%/.ready $(EXTENSION)
+	$(TEST_BLENDER)
 
-blender-5.0: $(BPY_5_0) $(EXTENSION)
-	MAKE_REAL_PROGRAM=$(CURDIR)/$(VENV)/bin/make-real $(BUILD)/bpy-5.0/bin/python -m pytest tests/blender
-
-blender-5.2: $(EXTENSION)
+# These two run on Python 3.13, which a machine may lack.
+$(NEWER_BLENDERS): blender-%: $(EXTENSION)
 	@if scripts/environment.sh python 3.13 >/dev/null; then \
-	  $(MAKE) --no-print-directory $(BPY_5_2) && \
-	  MAKE_REAL_PROGRAM=$(CURDIR)/$(VENV)/bin/make-real $(BUILD)/bpy-5.2/bin/python -m pytest tests/blender; \
-	else echo "SKIPPED: Blender 5.2 needs Python 3.13, which this machine does not have."; fi
+	  $(MAKE) --no-print-directory $(BUILD)/bpy-$*/.ready && $(TEST_BLENDER); \
+	else echo "SKIPPED: Blender $* needs Python 3.13, which this machine does not have."; fi
 
 $(EXTENSION): $(VENV)/.ready $(BPY_5_0) scripts/build_extension.py $(wildcard blender_addon/* blender_addon/*/*.py) $(wildcard protocol/*.py)
 	$(PYTHON) scripts/build_extension.py

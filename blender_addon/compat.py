@@ -57,9 +57,13 @@ def compositor_tree(scene: bpy.types.Scene) -> bpy.types.NodeTree | None:
 def make_compositor_tree(scene: bpy.types.Scene) -> bpy.types.NodeTree:
     """Give the scene a tree that passes the render through unchanged."""
     if not IS_5:
+        images = set(bpy.data.images)
         scene.use_nodes = True
         tree = scene.node_tree
         tree.nodes.clear()
+        # 4.5 begins with a viewer node, and its image outlives it.
+        for image in set(bpy.data.images) - images:
+            bpy.data.images.remove(image)
         output = tree.nodes.new("CompositorNodeComposite")
     else:
         tree = bpy.data.node_groups.new("Make Real", "CompositorNodeTree")

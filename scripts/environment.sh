@@ -8,8 +8,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-declare -A BPY_RELEASE=([4.2]=4.2.23 [5.0]=5.0.1 [5.2]=5.2.3)
-declare -A BPY_PYTHON=([4.2]=3.11 [5.0]=3.11 [5.2]=3.13)
+declare -A BPY_RELEASE=([4.2]=4.2.23 [4.5]=4.5.15 [5.0]=5.0.1 [5.1]=5.1.2 [5.2]=5.2.3)
+declare -A BPY_PYTHON=([4.2]=3.11 [4.5]=3.11 [5.0]=3.11 [5.1]=3.13 [5.2]=3.13)
 # What the bpy wheels load from the system, as Debian names it: library file and package.
 SYSTEM_LIBRARIES=(
   libX11.so.6:libx11-6 libXrender.so.1:libxrender1 libXfixes.so.3:libxfixes3 libXi.so.6:libxi6
