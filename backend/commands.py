@@ -124,14 +124,14 @@ def convert(
         tasks = plan(images, output, mask, protect, overwrite)
     except UnusablePathError as error:
         fail(str(error), EXIT_BAD_INPUT)
-    model_folder = chosen_model(request, model_dir or (), data_dir or default_data_dir())
+    chosen = chosen_model(request, model_dir or (), data_dir or default_data_dir())
     errors: list[MakeRealError] = []
 
     def on_error(error: MakeRealError) -> None:
         errors.append(error)
         print(error_line(coded(error)), file=sys.stderr)
 
-    convert(tasks, request, model_folder, lambda: TorchEngine(device), on_error)
+    convert(tasks, request, chosen, lambda: TorchEngine(device), on_error)
     if errors:
         raise typer.Exit(EXIT_CODES.get(errors[0].code, EXIT_INTERNAL))
 
@@ -157,11 +157,14 @@ def list_models(model_dir: ModelDirs = None, data_dir: DataDir = None) -> None:
 @models_app.command("add")
 def add_model(
     folder: Annotated[
-        Path, typer.Argument(help="Folder in Stable Diffusion's layout, weights in safetensors.")
+        Path,
+        typer.Argument(
+            help="Folder in Stable Diffusion's layout, weights in safetensors; or a domain's, made by adapt."
+        ),
     ],
     data_dir: DataDir = None,
 ) -> None:
-    """Make a model folder known under its own name. Nothing is copied."""
+    """Make the folder of a model or a domain known under its own name. Nothing is copied."""
     from backend.models import add_model
 
     typer.echo(f"added {add_model(folder, data_dir or default_data_dir())}")

@@ -14,7 +14,7 @@ import numpy as np
 
 from backend import files
 from backend.engine import Engine, OnProgress
-from backend.models import find_model, installed_models
+from backend.models import InstalledModel, find_model, installed_models
 from backend.pictures import FORMATS, Picture, read_mask, read_picture, write_picture
 from backend.service.jobs import fraction_done
 from protocol import ErrorCode, MakeRealError, PlaneName, Stage, TranslationRequest
@@ -78,7 +78,7 @@ def plan(
 def convert(
     tasks: Sequence[Task],
     request: TranslationRequest,
-    model_dir: Path,
+    model: InstalledModel,
     make_engine: Callable[[], Engine],
     on_error: Callable[[MakeRealError], None],
 ) -> None:
@@ -87,7 +87,7 @@ def convert(
     Args:
         tasks: The pictures.
         request: What decides the results.
-        model_dir: The model's folder, checked.
+        model: The model, checked.
         make_engine: Makes the translation; called once.
         on_error: Called with a picture's error; the next picture follows.
 
@@ -104,24 +104,24 @@ def convert(
                 show(f"{title} {stage}", fraction_done(stage, step, steps))
 
             try:
-                print(_convert_one(task, request, model_dir, engine, on_progress), flush=True)
+                print(_convert_one(task, request, model, engine, on_progress), flush=True)
             except MakeRealError as error:
                 on_error(MakeRealError(error.code, f"{task.image}: {error.detail}"))
 
 
-def chosen_model(request: TranslationRequest, model_dirs: Sequence[Path], data_dir: Path) -> Path:
-    """The folder of the request's model. Raises MakeRealError (MODEL_NOT_FOUND, MODEL_BROKEN)."""
+def chosen_model(request: TranslationRequest, model_dirs: Sequence[Path], data_dir: Path) -> InstalledModel:
+    """The request's model. Raises MakeRealError (MODEL_NOT_FOUND, MODEL_BROKEN)."""
     return find_model(request.model, installed_models(model_dirs, data_dir))
 
 
 def _convert_one(
-    task: Task, request: TranslationRequest, model_dir: Path, engine: Engine, on_progress: OnProgress
+    task: Task, request: TranslationRequest, model: InstalledModel, engine: Engine, on_progress: OnProgress
 ) -> str:
     """Translate one picture; returns the line that reports it."""
     begin = time.monotonic()
     picture = read_picture(task.image)
     planes = _planes(task, picture)
-    translation = engine.translate(model_dir, request, planes, on_progress, lambda: False)
+    translation = engine.translate(model, request, planes, on_progress, lambda: False)
     on_progress(Stage.WRITING, 0, 1)
     _write_whole(task.result, picture, translation.image, translation.recipe)
     figures = [f"{name} {value:.4g}" for name, value in translation.report.items()]

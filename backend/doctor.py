@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from backend.models import STARTER, check_model, installed_models
+from backend.models import STARTER, find_model, installed_models
 from protocol import MakeRealError, read_connection
 from protocol.connection import default_connection_path
 
@@ -158,7 +158,7 @@ def check_models(data_dir: Path, model_dirs: Sequence[Path]) -> Iterator[Finding
         yield Finding(f"model {STARTER}", "is not there", "install Make Real again; the model comes with it")
     for name, folder in models.items():
         try:
-            check_model(folder)
+            find_model(name, models)
         except MakeRealError as error:
             yield Finding(f"model {name}", error.detail, "restore that file, or remove the folder")
         else:

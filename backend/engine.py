@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from backend.models import InstalledModel
 from protocol import ErrorCode, MakeRealError, PlaneName, Stage, TranslationRequest
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Engine(Protocol):
 
     def translate(
         self,
-        model_dir: Path,
+        model: InstalledModel,
         request: TranslationRequest,
         planes: Mapping[PlaneName, np.ndarray],
         on_progress: OnProgress,
@@ -63,14 +63,14 @@ class TorchEngine:
             raise MakeRealError(ErrorCode.INSTALLATION_BROKEN, str(error)) from error
         self._load = Translator.load
         self._device = resolve_device(device)
-        self._loaded: tuple[Path, Translator] | None = None
+        self._loaded: tuple[InstalledModel, Translator] | None = None
         self.device = self._device
         if self._device.startswith("cuda"):
             self.device = f"{self._device} {torch.cuda.get_device_name(self._device)}"
 
     def translate(
         self,
-        model_dir: Path,
+        model: InstalledModel,
         request: TranslationRequest,
         planes: Mapping[PlaneName, np.ndarray],
         on_progress: OnProgress,
@@ -78,10 +78,10 @@ class TorchEngine:
     ) -> Translation:
         """Translate a picture, loading the model first where it is not the one that was used last."""
         on_progress(Stage.LOADING, 0, 1)
-        if self._loaded is None or self._loaded[0] != model_dir:
+        if self._loaded is None or self._loaded[0] != model:
             # The old one goes first: two need not fit.
             self._loaded = None
-            self._loaded = (model_dir, self._load(model_dir, self._device))
+            self._loaded = (model, self._load(model.base, self._device, model.domain))
         on_progress(Stage.LOADING, 1, 1)
         return self._loaded[1].translate(request, planes, on_progress=on_progress, is_cancelled=is_cancelled)
 

@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Installed models: folders in Stable Diffusion's layout, each under a name that a request may give.
+"""Installed models: folders in Stable Diffusion's layout, and domains on them, each under a name for requests.
 
     starter            comes with the package
     added ones         `make-real models add FOLDER` records a folder in the data folder; nothing is copied
     --model-dir DIR    a model folder, or a folder of model folders, for one run of the program
+
+A *domain* folder, as `make-real adapt` writes it, counts as one more model: that which `base` in its
+`domain.json` names, with the domain. `base` is the name of an installed model, or a path, absolute or relative
+to the domain's folder.
 
 Weights are safetensors and nothing else: a folder with a component in another format only is refused.
 """
@@ -13,7 +17,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from backend import files
 from backend.places import default_data_dir, make_private_dir
@@ -33,10 +39,26 @@ CONFIGURATIONS = (
 )
 WEIGHT_FOLDERS = ("unet", "vae", "text_encoder")
 FOREIGN_WEIGHTS = frozenset({".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5", ".onnx"})
+DOMAIN_FILE = "domain.json"
+
+
+@dataclass(frozen=True)
+class InstalledModel:
+    """A model that was found and checked.
+
+    Args:
+        name: Its name in requests.
+        base: Folder in Stable Diffusion's layout.
+        domain: Folder of a domain that was made on it; None: the model's own, if it has one.
+    """
+
+    name: str
+    base: Path
+    domain: Path | None = None
 
 
 def installed_models(extra_dirs: Iterable[Path] = (), data_dir: Path | None = None) -> dict[str, Path]:
-    """Every model that a request may name, by name; the folders exist but are not checked further.
+    """Folders of every model that a request may name, by name; they exist but are not checked further.
 
     Args:
         extra_dirs: Model folders, or folders of model folders.
@@ -57,23 +79,71 @@ def installed_models(extra_dirs: Iterable[Path] = (), data_dir: Path | None = No
     return models
 
 
-def find_model(name: str, models: dict[str, Path]) -> Path:
-    """The folder of a named model, checked.
+def find_model(name: str, models: dict[str, Path]) -> InstalledModel:
+    """A named model, checked.
+
+    Args:
+        models: What `installed_models` found.
 
     Raises:
-        MakeRealError: MODEL_NOT_FOUND, naming those that there are; MODEL_BROKEN, naming the file.
+        MakeRealError: MODEL_NOT_FOUND, naming those that there are, or the base that a domain lacks;
+            MODEL_BROKEN, naming the file.
     """
     if name not in models:
         raise MakeRealError(
             ErrorCode.MODEL_NOT_FOUND, f"{name!r} is not among {', '.join(sorted(models)) or 'none at all'}"
         )
-    check_model(models[name])
-    return models[name]
+    folder = models[name]
+    if not is_domain(folder):
+        check_model(folder)
+        return InstalledModel(name, folder)
+    base = base_of(folder, models)
+    check_model(base)
+    for path in folder.glob("*.safetensors"):
+        _check_safetensors(path)
+    return InstalledModel(name, base, folder)
 
 
 def is_model(folder: Path) -> bool:
-    """Whether a folder looks like a model: it may still be broken."""
-    return (folder / "unet").is_dir()
+    """Whether a folder looks like a model or a domain: it may still be broken."""
+    return (folder / "unet").is_dir() or is_domain(folder)
+
+
+def is_domain(folder: Path) -> bool:
+    """Whether a folder is that of a domain."""
+    return (folder / DOMAIN_FILE).is_file()
+
+
+def base_of(domain: Path, models: dict[str, Path]) -> Path:
+    """The folder of the model that a domain was made on.
+
+    Args:
+        models: What `installed_models` found; `base` may be a name among them.
+
+    Raises:
+        MakeRealError: MODEL_BROKEN when `domain.json` names none; MODEL_NOT_FOUND when it is not there.
+    """
+    path = domain / DOMAIN_FILE
+    value = _read_json(path).get("base")
+    if not isinstance(value, str) or not value:
+        raise MakeRealError(ErrorCode.MODEL_BROKEN, f"{path}: `base` does not name the model that it is for")
+    if value in models:
+        base = models[value]
+    elif NAME_PATTERN.fullmatch(value):
+        raise MakeRealError(
+            ErrorCode.MODEL_NOT_FOUND,
+            f"{domain.name} is a domain on the model {value!r}, which is not installed;"
+            f" add that one first, or write the path of its folder as `base` into {path}",
+        )
+    else:
+        base = (domain / value).resolve()
+    if not (base / "unet").is_dir():
+        raise MakeRealError(
+            ErrorCode.MODEL_NOT_FOUND,
+            f"{domain.name} is a domain on the model {base}, and there is no such model;"
+            f" move it back there, or write its present path as `base` into {path}",
+        )
+    return base
 
 
 def check_model(folder: Path) -> None:
@@ -83,27 +153,27 @@ def check_model(folder: Path) -> None:
         MakeRealError: MODEL_BROKEN, naming the file.
     """
     for name in CONFIGURATIONS:
-        _check_json(folder / name)
+        _read_json(folder / name)
     for name in WEIGHT_FOLDERS:
         _check_weights(folder / name)
 
 
 def add_model(folder: Path, data_dir: Path | None = None) -> str:
-    """Record a model folder under its own name; nothing is copied. Returns the name.
+    """Record the folder of a model or a domain under its own name; nothing is copied. Returns the name.
 
     Raises:
         MakeRealError: INVALID_REQUEST, MODEL_NOT_FOUND or MODEL_BROKEN for the folder; DISK_FULL.
     """
     folder = folder.resolve()
     if not is_model(folder):
-        raise MakeRealError(ErrorCode.MODEL_NOT_FOUND, f"{folder} has no unet folder")
+        raise MakeRealError(ErrorCode.MODEL_NOT_FOUND, f"{folder} has no unet folder and no {DOMAIN_FILE}")
     name = _checked_name(folder)
     if name == STARTER:
         raise MakeRealError(
             ErrorCode.INVALID_REQUEST, f"a model cannot be called {STARTER!r}; rename {folder}"
         )
-    check_model(folder)
     data_dir = data_dir or default_data_dir()
+    find_model(name, {**installed_models((), data_dir), name: folder})
     models = {**_added_models(data_dir), name: folder}
     try:
         make_private_dir(data_dir)
@@ -133,7 +203,8 @@ def _models_in(folder: Path) -> Iterator[Path]:
     found = [folder] if is_model(folder) else sorted(filter(is_model, folder.glob("*/")))
     if not found:
         raise MakeRealError(
-            ErrorCode.MODEL_NOT_FOUND, f"{folder} holds no model: no unet folder in it or below"
+            ErrorCode.MODEL_NOT_FOUND,
+            f"{folder} holds no model: no unet folder and no {DOMAIN_FILE} in it or below",
         )
     yield from found
 
@@ -147,14 +218,16 @@ def _checked_name(folder: Path) -> str:
     return folder.name
 
 
-def _check_json(path: Path) -> None:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
-        if not isinstance(json.loads(path.read_text(encoding="utf-8")), dict):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
             raise ValueError("not a JSON object")
     except OSError as error:
         raise MakeRealError(ErrorCode.MODEL_BROKEN, f"{path}: {error.strerror}") from error
     except ValueError as error:
         raise MakeRealError(ErrorCode.MODEL_BROKEN, f"{path}: {error}") from error
+    return content
 
 
 def _check_weights(folder: Path) -> None:

@@ -97,8 +97,8 @@ class Worker:
             return job.job_id in self._cancelled
 
         planes = self._spool.read(job.job_id, job.planes)
-        model_dir = find_model(job.request.model, installed_models(self._model_dirs, self._data_dir))
-        translation = self._engine.translate(model_dir, job.request, planes, on_progress, is_cancelled)
+        model = find_model(job.request.model, installed_models(self._model_dirs, self._data_dir))
+        translation = self._engine.translate(model, job.request, planes, on_progress, is_cancelled)
         on_progress(Stage.WRITING, 0, 1)
         if is_cancelled():
             raise MakeRealError(ErrorCode.CANCELLED)

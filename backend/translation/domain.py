@@ -3,8 +3,11 @@
 
 - the negative domain embedding v_nd: token embeddings that say "rendered", for the guidance to lead away
   from;
-- optionally a LoRA of the network fine-tuned on photographs: W' = W + (alpha / rank) B A, merged once at
-  load.
+- optionally the network fine-tuned on photographs, whole or as a LoRA: W' = W + (alpha / rank) B A, merged
+  once at load.
+
+A domain lies in a model's own `domain/` folder, or alone in a folder of its own, as `make-real adapt` writes
+it; then its `domain.json` says in `base` which model it was made on.
 """
 
 from __future__ import annotations
@@ -33,14 +36,16 @@ class Domain:
     Args:
         name: What the domain is called.
         negative_embedding: Vectors for each text encoder, by its key (`text_encoder`, `text_encoder_2`).
-        unet_lora: LoRA tensors by key; empty when the network itself was fine-tuned.
+        unet_lora: LoRA tensors by key; empty without one.
         guidance_gain: Factor on the guidance difference, see `guidance`; 0..100.
+        unet: File of the whole network's weights, fine-tuned; None: the model's own.
     """
 
     name: str
     negative_embedding: dict[str, Float[Tensor, "vectors channels"]]
     unet_lora: dict[str, Tensor] = field(default_factory=dict)
     guidance_gain: float = 1.0
+    unet: Path | None = None
 
 
 def read_domain(folder: Path) -> Domain:
@@ -59,6 +64,7 @@ def read_domain(folder: Path) -> Domain:
             )
         name, embedding, lora = (description[key] for key in ("name", "negative_embedding", "unet_lora"))
         gain = float(description.get("guidance_gain", 1.0))
+        unet = description.get("unet")
         if not 0 <= gain <= MAX_GAIN:
             raise MakeRealError(
                 ErrorCode.MODEL_BROKEN, f"{path}: guidance_gain {gain} is not from 0 to {MAX_GAIN}"
@@ -66,17 +72,22 @@ def read_domain(folder: Path) -> Domain:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise MakeRealError(ErrorCode.MODEL_BROKEN, f"{path}: {error}") from error
     tensors = _read_tensors(folder, embedding), _read_tensors(folder, lora) if lora else {}
-    return Domain(str(name), *tensors, gain)
+    return Domain(str(name), *tensors, gain, _file_in(folder, unet) if unet else None)
 
 
-def _read_tensors(folder: Path, name: object) -> dict[str, Tensor]:
+def _file_in(folder: Path, name: object) -> Path:
     # Only a plain file name: a description must not point out of its folder.
     if not isinstance(name, str) or Path(name).name != name:
         raise MakeRealError(ErrorCode.MODEL_BROKEN, f"{folder / 'domain.json'}: {name!r} is not a file name")
+    return folder / name
+
+
+def _read_tensors(folder: Path, name: object) -> dict[str, Tensor]:
+    path = _file_in(folder, name)
     try:
-        return {key: tensor.float() for key, tensor in load_file(folder / name).items()}
+        return {key: tensor.float() for key, tensor in load_file(path).items()}
     except (OSError, SafetensorError) as error:
-        raise MakeRealError(ErrorCode.MODEL_BROKEN, f"{folder / name}: {error}") from error
+        raise MakeRealError(ErrorCode.MODEL_BROKEN, f"{path}: {error}") from error
 
 
 @torch.no_grad()
@@ -98,7 +109,8 @@ def merge_lora(unet: nn.Module, lora: dict[str, Tensor]) -> None:
         weight = getattr(modules.get(path), "weight", None)
         if up is None or not isinstance(weight, Tensor) or weight.numel() != len(up) * down[0].numel():
             raise MakeRealError(
-                ErrorCode.MODEL_BROKEN, f"unet_lora: {path} does not fit this model's network"
+                ErrorCode.MODEL_BROKEN,
+                f"unet_lora: {path} does not fit this model's network; the domain was made on another one",
             )
         scale = float(lora["alpha"]) / len(down) if "alpha" in lora else 1.0
         change = scale * (up.flatten(1) @ down.flatten(1))

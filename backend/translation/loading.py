@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel
 from diffusers.utils import logging as diffusers_logging
 from jaxtyping import Float64
 from safetensors import SafetensorError
+from safetensors.torch import load_file
 from transformers.utils import logging as transformers_logging
 
 from protocol.errors import ErrorCode, MakeRealError
@@ -23,7 +25,7 @@ from .autoencoder import Autoencoder
 from .domain import Domain, merge_lora, read_domain
 from .model import Model
 from .schedule import linear_alphas, scaled_linear_alphas
-from .text import Conditioning, domain_conditioning, empty_conditioning, load_text_encoders
+from .text import Conditioning, TextEncoder, domain_conditioning, empty_conditioning, load_text_encoders
 
 COMPONENTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 AUTOENCODERS = {"AutoencoderKL": AutoencoderKL, "AutoencoderTiny": AutoencoderTiny}
@@ -33,16 +35,18 @@ LOADING_FAULTS = (OSError, ValueError, KeyError, TypeError, RuntimeError, Safete
 """What the libraries raise for files that are missing, cut short or of another model."""
 
 
-def load_model(folder: Path, device: str = "cpu") -> Model:
-    """Load a model and its domain (`domain/` inside it, if there is one).
+def load_model(folder: Path, device: str = "cpu", domain_folder: Path | None = None) -> Model:
+    """Load a model and its domain.
 
     Args:
         folder: SD-format directory.
         device: `cpu`, `cuda` or `cuda:n`.
+        domain_folder: A domain that lies elsewhere; else the model's own `domain/`, if there is one.
 
     Raises:
         MakeRealError: MODEL_NOT_FOUND when the folder is missing; MODEL_BROKEN, naming the part, when it is
-            incomplete, unreadable or of a kind that this version does not run.
+            incomplete, unreadable or of a kind that this version does not run, or when the domain does not
+            fit it.
     """
     if not folder.is_dir():
         raise MakeRealError(ErrorCode.MODEL_NOT_FOUND, str(folder))
@@ -50,20 +54,19 @@ def load_model(folder: Path, device: str = "cpu") -> Model:
     for component in COMPONENTS:
         if not (folder / component).is_dir():
             raise _broken(folder / component, "is missing")
-    # What is missing is an error here; the libraries' own notes would say it twice.
-    diffusers_logging.set_verbosity_error()
-    diffusers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    quieten_libraries()
     target = torch.device(device)
-    domain = read_domain(folder / "domain") if (folder / "domain").is_dir() else None
-    unet = _load_unet(folder, target, domain)
+    used = domain_folder or (folder / "domain" if (folder / "domain").is_dir() else None)
+    domain = read_domain(used) if used else None
+    # float16 keeps 3 bits more than bfloat16, which an inversion needs; attention sums in float32 anyway.
+    unet = load_unet(folder, torch.float16 if target.type == "cuda" else torch.float32, domain)
+    unet.to(target, memory_format=torch.channels_last)
     empty, negative = _load_texts(folder, domain, zeros=bool(index.get("force_zeros_for_empty_prompt")))
-    alphas_cumprod, prediction = _read_schedule(folder / "scheduler" / "scheduler_config.json")
-    autoencoder = _load_autoencoder(folder / "vae", target)
+    alphas_cumprod, prediction = read_schedule(folder)
+    autoencoder = load_autoencoder(folder, target)
     return Model(
-        name=folder.name,
-        digest=weights_digest(folder),
+        name=(domain_folder or folder).name,
+        digest=weights_digest(folder, domain_folder) if domain_folder else weights_digest(folder),
         unet=unet,
         autoencoder=autoencoder,
         alphas_cumprod=alphas_cumprod,
@@ -72,24 +75,33 @@ def load_model(folder: Path, device: str = "cpu") -> Model:
         negative=None if negative is None else negative.to(target, unet.dtype),
         domain=None if domain is None else domain.name,
         guidance_gain=1.0 if domain is None else domain.guidance_gain,
-        native_area=_native_area(folder, unet, autoencoder.factor),
+        native_area=math.prod(native_size(folder, unet, autoencoder.factor)),
     )
 
 
-def weights_digest(folder: Path) -> str:
-    """BLAKE2b over name, size and samples of every safetensors file below `folder`, as 32 hexadecimal digits.
+def quieten_libraries() -> None:
+    """Silence the libraries' own notes: what is missing is an error here, and they would say it twice."""
+    diffusers_logging.set_verbosity_error()
+    diffusers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+
+
+def weights_digest(*folders: Path) -> str:
+    """BLAKE2b over name, size and samples of every safetensors file below `folders`, as 32 hexadecimal digits.
 
     Samples are the first 64 KiB (the header, with every tensor's name, shape and place) and 64 KiB of every
     8 MiB after that: any training changes them, and 7 GB are identified in a fraction of a second.
     """
     digest = hashlib.blake2b(digest_size=16)
-    for path in sorted(folder.rglob("*.safetensors")):
-        size = path.stat().st_size
-        digest.update(f"{path.relative_to(folder).as_posix()}:{size};".encode())
-        with path.open("rb") as file:
-            for offset in range(0, size, 8 << 20):
-                file.seek(offset)
-                digest.update(file.read(64 << 10))
+    for folder in folders:
+        for path in sorted(folder.rglob("*.safetensors")):
+            size = path.stat().st_size
+            digest.update(f"{path.relative_to(folder).as_posix()}:{size};".encode())
+            with path.open("rb") as file:
+                for offset in range(0, size, 8 << 20):
+                    file.seek(offset)
+                    digest.update(file.read(64 << 10))
     return digest.hexdigest()
 
 
@@ -112,26 +124,33 @@ def _load_network(kind: Any, part: Path, dtype: torch.dtype) -> Any:
     return network.eval().requires_grad_(False)
 
 
-def _load_unet(folder: Path, device: torch.device, domain: Domain | None) -> UNet2DConditionModel:
-    # float16 keeps 3 bits more than bfloat16, which an inversion needs; attention sums in float32 anyway.
-    dtype = torch.float16 if device.type == "cuda" else torch.float32
-    unet = _load_network(UNet2DConditionModel, folder / "unet", dtype)
+def load_unet(folder: Path, dtype: torch.dtype, domain: Domain | None = None) -> UNet2DConditionModel:
+    """A model's network on the CPU, frozen, with what a domain changes in it.
+
+    Raises:
+        MakeRealError: MODEL_BROKEN, naming the part.
+    """
+    unet: UNet2DConditionModel = _load_network(UNet2DConditionModel, folder / "unet", dtype)
+    if domain is not None and domain.unet is not None:
+        try:
+            unet.load_state_dict(load_file(domain.unet))
+        except LOADING_FAULTS as error:
+            raise _broken(domain.unet, f"does not fit the model {folder}, or is damaged: {error}") from error
     if domain is not None:
         merge_lora(unet, domain.unet_lora)
-    return unet.to(device, memory_format=torch.channels_last)
+    return unet
 
 
-def _load_autoencoder(part: Path, device: torch.device) -> Autoencoder:
+def load_autoencoder(folder: Path, device: torch.device) -> Autoencoder:
+    """A model's autoencoder, float32. Raises MakeRealError (MODEL_BROKEN), naming the part."""
+    part = folder / "vae"
     kind = _one_of(part / "config.json", "_class_name", AUTOENCODERS)
     return Autoencoder(_load_network(kind, part, torch.float32).to(device, memory_format=torch.channels_last))
 
 
 def _load_texts(folder: Path, domain: Domain | None, zeros: bool) -> tuple[Conditioning, Conditioning | None]:
     """Conditioning of the empty prompt and of the domain."""
-    try:
-        encoders = load_text_encoders(folder)
-    except LOADING_FAULTS as error:
-        raise _broken(folder / "text_encoder", error) from error
+    encoders = load_encoders(folder)
     empty = empty_conditioning(encoders, zeros)
     if domain is None:
         return empty, None
@@ -139,12 +158,29 @@ def _load_texts(folder: Path, domain: Domain | None, zeros: bool) -> tuple[Condi
         vectors = domain.negative_embedding.get(encoder.key, torch.empty(0))
         if vectors.ndim != 2 or vectors.shape[1] != encoder.width or len(vectors) > encoder.free_slots:
             wanted = f"up to {encoder.free_slots} vectors of {encoder.width} numbers"
-            raise _broken(folder / "domain", f"the negative embedding for {encoder.key} is not {wanted}")
+            raise _broken(
+                folder,
+                f"the negative embedding for {encoder.key} of the domain {domain.name} is not {wanted};"
+                " the domain was made on another model",
+            )
     return empty, domain_conditioning(encoders, domain.negative_embedding)
 
 
-def _read_schedule(path: Path) -> tuple[Float64[np.ndarray, " timesteps"], str]:
-    """alpha_bar of every training timestep, and what the network predicts."""
+def load_encoders(folder: Path) -> list[TextEncoder]:
+    """A model's text encoders, on the CPU. Raises MakeRealError (MODEL_BROKEN)."""
+    try:
+        return load_text_encoders(folder)
+    except LOADING_FAULTS as error:
+        raise _broken(folder / "text_encoder", error) from error
+
+
+def read_schedule(folder: Path) -> tuple[Float64[np.ndarray, " timesteps"], str]:
+    """alpha_bar of every training timestep, and what the network predicts.
+
+    Raises:
+        MakeRealError: MODEL_BROKEN when this version does not know the schedule.
+    """
+    path = folder / "scheduler" / "scheduler_config.json"
     table = _one_of(path, "beta_schedule", ALPHAS)
     prediction = _one_of(path, "prediction_type", PREDICTIONS, default="epsilon")
     config = _read_json(path)
@@ -154,16 +190,19 @@ def _read_schedule(path: Path) -> tuple[Float64[np.ndarray, " timesteps"], str]:
         raise _broken(path, error) from error
 
 
-def _native_area(folder: Path, unet: UNet2DConditionModel, factor: int) -> int:
-    """Latent cells of {"native": [width, height]} (pixels) in `make_real.json`, else of the sample size."""
+def native_size(folder: Path, unet: UNet2DConditionModel, factor: int) -> tuple[int, int]:
+    """Columns and rows of latent cells that the network was trained on.
+
+    Those of {"native": [width, height]} (pixels) in `make_real.json`, else the network's sample size.
+    """
     path = folder / "make_real.json"
     if not path.is_file():
         size = unet.config.sample_size
         rows, columns = size if isinstance(size, list | tuple) else (size, size)
-        return int(rows * columns)
+        return int(columns), int(rows)
     try:
         width, height = _read_json(path)["native"]
-        return (int(width) // factor) * (int(height) // factor)
+        return int(width) // factor, int(height) // factor
     except (KeyError, TypeError, ValueError) as error:
         raise _broken(path, error) from error
 

@@ -71,17 +71,18 @@ class Translator:
         self.model = model
 
     @classmethod
-    def load(cls, model_dir: Path, device: str = "cpu") -> Translator:
+    def load(cls, model_dir: Path, device: str = "cpu", domain_dir: Path | None = None) -> Translator:
         """Load a model.
 
         Args:
-            model_dir: Stable-Diffusion-format directory, with its domain in `domain/`.
+            model_dir: Stable-Diffusion-format directory.
             device: `cpu`, `cuda` or `cuda:n`.
+            domain_dir: The domain to use; None: the model's own, in its `domain/`, if there is one.
 
         Raises:
             MakeRealError: MODEL_NOT_FOUND or MODEL_BROKEN.
         """
-        return cls(load_model(model_dir, device))
+        return cls(load_model(model_dir, device, domain_dir))
 
     @torch.inference_mode()
     def translate(

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from backend.engine import OnProgress
+from backend.models import InstalledModel
 from backend.service.worker import main
 from protocol import ErrorCode, MakeRealError, PlaneName, Stage, TranslationRequest
 
@@ -46,7 +47,7 @@ class FakeEngine:
 
     def translate(
         self,
-        model_dir: Path,
+        model: InstalledModel,
         request: TranslationRequest,
         planes: Mapping[PlaneName, np.ndarray],
         on_progress: OnProgress,
@@ -64,7 +65,7 @@ class FakeEngine:
             image=image,
             report={"ssim_garment": 1.0},
             seconds={"inverting": 0.5},
-            recipe={"request": request.to_map(), "worker_pid": os.getpid(), "model": model_dir.name},
+            recipe={"request": request.to_map(), "worker_pid": os.getpid(), "model": model.name},
         )
 
     def _script(self) -> dict[str, Any]:

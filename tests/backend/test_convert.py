@@ -14,6 +14,7 @@ from PIL import Image
 
 from backend import pictures
 from backend.convert import Task, UnusablePathError, convert, plan
+from backend.models import InstalledModel
 from backend.pictures import read_picture
 from protocol import ErrorCode, MakeRealError, PlaneName, Stage
 
@@ -26,7 +27,7 @@ class Recorder:
         self.planes: list[dict[PlaneName, np.ndarray]] = []
 
     def translate(
-        self, model_dir: Path, request: Any, planes: Any, on_progress: Any, is_cancelled: Any
+        self, model: InstalledModel, request: Any, planes: Any, on_progress: Any, is_cancelled: Any
     ) -> Any:
         self.planes.append(planes)
         on_progress(Stage.INVERTING, 1, 2)
@@ -54,7 +55,7 @@ def planned(folder: Path, *names: str, **options: Any) -> list[Task]:
 
 def run(tasks: list[Task], engine: Recorder) -> list[MakeRealError]:
     errors: list[MakeRealError] = []
-    convert(tasks, REQUEST, Path("model"), lambda: engine, errors.append)
+    convert(tasks, REQUEST, InstalledModel("model", Path("model")), lambda: engine, errors.append)
     return errors
 
 

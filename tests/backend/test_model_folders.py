@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from live_service import write_model
+from safetensors.numpy import save_file
 
 from backend import models
-from backend.models import add_model, check_model, find_model, installed_models
+from backend.models import InstalledModel, add_model, check_model, find_model, installed_models
 from protocol import ErrorCode, MakeRealError
 
 
@@ -73,7 +77,7 @@ def test_an_unknown_name_is_answered_with_the_known_ones(model_folder: Path) -> 
     with pytest.raises(MakeRealError, match="'other' is not among a-model") as caught:
         find_model("other", {"a-model": model_folder})
     assert caught.value.code is ErrorCode.MODEL_NOT_FOUND
-    assert find_model("a-model", {"a-model": model_folder}) == model_folder
+    assert find_model("a-model", {"a-model": model_folder}) == InstalledModel("a-model", model_folder)
 
 
 def remove(name: str) -> Callable[[Path], None]:
@@ -118,3 +122,47 @@ def test_a_broken_model_is_told_with_its_file(
         check_model(model_folder)
     assert caught.value.code is ErrorCode.MODEL_BROKEN
     assert told in caught.value.detail
+
+
+def write_domain(folder: Path, **description: object) -> Path:
+    """A domain on `a-model`, whose embedding is a number."""
+    folder.mkdir(parents=True)
+    save_file({"text_encoder": np.zeros((1, 1), np.float32)}, folder / "negative_embedding.safetensors")
+    (folder / "domain.json").write_text(json.dumps({"format": 1, "base": "a-model", **description}))
+    return folder
+
+
+@pytest.mark.parametrize("base", ["a-model", "../a-model", "{absolute}"])
+def test_a_domain_is_one_more_model(tmp_path: Path, model_folder: Path, base: str) -> None:
+    domain = write_domain(tmp_path / "knitwear", base=base.format(absolute=model_folder))
+    add_model(model_folder, tmp_path / "data")
+    assert add_model(domain, tmp_path / "data") == "knitwear"
+    models = installed_models((), tmp_path / "data")
+    assert models == {"a-model": model_folder, "knitwear": domain}
+    assert find_model("knitwear", models) == InstalledModel("knitwear", model_folder, domain)
+    assert installed_models([tmp_path], tmp_path / "none") == models, "found in a folder of models too"
+
+
+@pytest.mark.parametrize(
+    ("description", "code", "told"),
+    [
+        ({"base": "b-model"}, ErrorCode.MODEL_NOT_FOUND, "on the model 'b-model', which is not installed"),
+        ({"base": "../moved"}, ErrorCode.MODEL_NOT_FOUND, "moved, and there is no such model; move it back"),
+        ({"base": None}, ErrorCode.MODEL_BROKEN, "`base` does not name the model"),
+        ({"base": "knitwear"}, ErrorCode.MODEL_NOT_FOUND, "there is no such model"),
+    ],
+)
+def test_a_domain_without_its_base_says_what_to_do(
+    tmp_path: Path, model_folder: Path, description: dict[str, object], code: ErrorCode, told: str
+) -> None:
+    domain = write_domain(tmp_path / "knitwear", **description)
+    with pytest.raises(MakeRealError, match=re.escape(told)) as caught:
+        find_model("knitwear", {"a-model": model_folder, "knitwear": domain})
+    assert caught.value.code is code
+
+
+def test_a_damaged_file_of_a_domain_is_named(tmp_path: Path, model_folder: Path) -> None:
+    domain = write_domain(tmp_path / "knitwear")
+    cut("negative_embedding.safetensors")(domain)
+    with pytest.raises(MakeRealError, match=r"negative_embedding\.safetensors: incomplete"):
+        find_model("knitwear", {"a-model": model_folder, "knitwear": domain})

@@ -91,3 +91,42 @@ def test_a_lora_of_another_network_is_named(translators: dict[str, Translator], 
     with pytest.raises(MakeRealError, match=path) as caught:
         merge_lora(translators["sd15"].model.unet, lora)
     assert caught.value.code is ErrorCode.MODEL_BROKEN
+
+
+@pytest.fixture
+def elsewhere(models: dict[str, Path], tmp_path: Path) -> Path:
+    """The domain of `with_lora`'s kind in a folder of its own, with a whole network that was fine-tuned."""
+    domain = shutil.copytree(models["sd15"] / "domain", tmp_path / "knitwear")
+    weights = load_file(models["sd15"] / "unet" / "diffusion_pytorch_model.safetensors")
+    save_file({key: (tensor + 0.01).half() for key, tensor in weights.items()}, domain / "unet.safetensors")
+    describe(domain, name="knitwear", unet="unet.safetensors")
+    return domain
+
+
+def describe(domain: Path, **values: object) -> None:
+    path = domain / "domain.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def test_a_domain_elsewhere_takes_the_place_of_the_models_own(
+    models: dict[str, Path], elsewhere: Path
+) -> None:
+    own, other = load_model(models["sd15"]), load_model(models["sd15"], domain_folder=elsewhere)
+    assert (other.name, other.domain) == ("knitwear", "knitwear")
+    assert other.digest != own.digest
+    change = other.unet.conv_in.weight - own.unet.conv_in.weight
+    torch.testing.assert_close(change, torch.full_like(change, 0.01), rtol=0, atol=1e-3)
+
+
+def test_a_network_of_another_model_is_named(models: dict[str, Path], elsewhere: Path) -> None:
+    weights = load_file(models["starter"] / "unet" / "diffusion_pytorch_model.safetensors")
+    save_file(weights, elsewhere / "unet.safetensors")
+    with pytest.raises(MakeRealError, match=r"unet\.safetensors: does not fit the model .*sd15") as caught:
+        load_model(models["sd15"], domain_folder=elsewhere)
+    assert caught.value.code is ErrorCode.MODEL_BROKEN and "\n" not in caught.value.detail
+
+
+def test_a_networks_file_must_be_beside_its_description(models: dict[str, Path], elsewhere: Path) -> None:
+    describe(elsewhere, unet="../secret.safetensors")
+    with pytest.raises(MakeRealError, match="is not a file name"):
+        load_model(models["sd15"], domain_folder=elsewhere)
