@@ -11,7 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from backend.places import default_data_dir
-from protocol import RANGES, ErrorCode, MakeRealError, TranslationRequest
+from protocol import RANGES, ErrorCode, MakeRealError, PlaneName, TranslationRequest
 
 EXIT_BAD_INPUT = 65
 EXIT_INTERNAL = 70
@@ -88,6 +88,16 @@ def convert(
         Path | None,
         typer.Option(help="Mask of what must not change: a picture, or a folder with NAME.protect.png."),
     ] = None,
+    free: Annotated[
+        Path | None,
+        typer.Option(
+            help="Mask of what changes with no hold on its texture; or a folder with NAME.free.png."
+        ),
+    ] = None,
+    strength_map: Annotated[
+        Path | None,
+        typer.Option(help="Factor of the strengths, black 0 to white 1; or a folder with NAME.strength.png."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")] = False,
     model: Annotated[str, setting("model", "Name of an installed model.")] = TranslationRequest.model,
     steps: Annotated[int, setting("steps", "DDIM steps over the whole schedule.")] = TranslationRequest.steps,
@@ -120,8 +130,14 @@ def convert(
     request = TranslationRequest(
         model, steps, garment_strength, rest_strength, guidance_scale, texture_lock, texture_steps, detail
     )
+    masks = {
+        PlaneName.GARMENT: mask,
+        PlaneName.FREE: free,
+        PlaneName.PROTECTED: protect,
+        PlaneName.STRENGTH: strength_map,
+    }
     try:
-        tasks = plan(images, output, mask, protect, overwrite)
+        tasks = plan(images, output, masks, overwrite)
     except UnusablePathError as error:
         fail(str(error), EXIT_BAD_INPUT)
     chosen = chosen_model(request, model_dir or (), data_dir or default_data_dir())

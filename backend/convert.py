@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,25 +24,32 @@ class UnusablePathError(Exception):
     """The files named on the command line do not make a plan; the text says which and why."""
 
 
+MASK_SUFFIXES = {
+    PlaneName.GARMENT: ".mask.png",
+    PlaneName.FREE: ".free.png",
+    PlaneName.PROTECTED: ".protect.png",
+    PlaneName.STRENGTH: ".strength.png",
+}
+"""End of the name of a picture's mask beside it, by the plane that the mask becomes."""
+
+
 @dataclass(frozen=True)
 class Task:
     """One picture to translate.
 
     Args:
         image: The picture.
-        mask: Its garment mask, or None: all of it is garment.
-        protect: Its mask of what must not change, or None.
+        masks: Files of its masks, by plane; what an absent one means is the protocol's affair.
         result: Where the result goes.
     """
 
     image: Path
-    mask: Path | None
-    protect: Path | None
+    masks: dict[PlaneName, Path]
     result: Path
 
 
 def plan(
-    images: Sequence[Path], output: Path, mask: Path | None, protect: Path | None, overwrite: bool
+    images: Sequence[Path], output: Path, masks: Mapping[PlaneName, Path | None], overwrite: bool
 ) -> list[Task]:
     """Find each picture's masks and result, before anything is computed.
 
@@ -52,16 +59,15 @@ def plan(
     Args:
         images: Picture files.
         output: Folder for the results.
-        mask: One mask for all, a folder of `NAME.mask.png`, or None to look beside each picture.
-        protect: The same for `NAME.protect.png`.
+        masks: By plane: one mask for all pictures, or a folder of them, named by `MASK_SUFFIXES`. A plane that
+            is None or missing is looked for beside each picture.
         overwrite: Whether a result may replace a file.
 
     Raises:
         UnusablePathError: A mask is missing, a result exists, or two results would have one name.
     """
-    masks = {image: _companion(image, mask, ".mask.png") for image in images}
-    protects = {image: _companion(image, protect, ".protect.png") for image in images}
-    companions = {path for path in (*masks.values(), *protects.values()) if path}
+    masks_of = {image: dict(_masks(image, masks)) for image in images}
+    companions = {path for found in masks_of.values() for path in found.values()}
     tasks: dict[Path, Task] = {}
     for image in images:
         if image in companions:
@@ -71,7 +77,7 @@ def plan(
             raise UnusablePathError(f"{tasks[result].image} and {image} would both become {result}")
         if result.exists() and not overwrite:
             raise UnusablePathError(f"{result} exists; give --overwrite to replace it, or another folder")
-        tasks[result] = Task(image, masks[image], protects[image], result)
+        tasks[result] = Task(image, masks_of[image], result)
     return list(tasks.values())
 
 
@@ -131,12 +137,8 @@ def _convert_one(
 
 def _planes(task: Task, picture: Picture) -> dict[PlaneName, np.ndarray]:
     shape = picture.shown.shape[:2]
-    planes = {PlaneName.IMAGE: picture.shown}
-    if task.mask:
-        planes[PlaneName.GARMENT] = read_mask(task.mask, shape)
-    if task.protect:
-        planes[PlaneName.PROTECTED] = read_mask(task.protect, shape)
-    return planes
+    masks = {name: read_mask(path, shape) for name, path in task.masks.items()}
+    return {PlaneName.IMAGE: picture.shown, **masks}
 
 
 def _write_whole(path: Path, picture: Picture, image: np.ndarray, recipe: dict[str, object]) -> None:
@@ -155,16 +157,18 @@ def _write_whole(path: Path, picture: Picture, image: np.ndarray, recipe: dict[s
         partial.unlink(missing_ok=True)
 
 
-def _companion(image: Path, given: Path | None, suffix: str) -> Path | None:
-    """A picture's mask: the given one, the one in the given folder, or the one beside the picture."""
-    name = image.stem + suffix
-    if given is None:
-        beside = image.with_name(name)
-        return beside if beside.is_file() else None
-    path = given / name if given.is_dir() else given
-    if not path.is_file():
-        raise UnusablePathError(f"{image} has no mask {path}")
-    return path
+def _masks(image: Path, masks: Mapping[PlaneName, Path | None]) -> Iterator[tuple[PlaneName, Path]]:
+    """A picture's masks: each is the given file, in the given folder, or else beside the picture."""
+    for plane, suffix in MASK_SUFFIXES.items():
+        name, given = image.stem + suffix, masks.get(plane)
+        if given is None:
+            path = image.with_name(name)
+        else:
+            path = given / name if given.is_dir() else given
+            if not path.is_file():
+                raise UnusablePathError(f"{image} has no mask {path}")
+        if path.is_file():
+            yield plane, path
 
 
 def _result_suffix(image: Path) -> str:

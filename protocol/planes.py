@@ -53,7 +53,7 @@ _NUMPY_TYPES: dict[DType, np.dtype[Any]] = {
 
 
 class PlaneName(StrEnum):
-    """What a plane holds. Since 1.0."""
+    """What a plane holds. Since 1.0, where nothing else is said."""
 
     IMAGE = "image"
     """(height, width, 3 or 4) display-referred RGB or RGBA, straight alpha, 0..1 or the dtype's range."""
@@ -61,6 +61,11 @@ class PlaneName(StrEnum):
     """(height, width) coverage of the garment, 0..1 or the dtype's full range; soft edges kept."""
     PROTECTED = "protected"
     """(height, width) coverage of the pixels that must come back bit for bit."""
+    FREE = "free"
+    """(height, width) coverage of what is translated as far as the garment, without the hold on its texture.
+    Since 1.1."""
+    STRENGTH = "strength"
+    """(height, width) factor of the request's strengths, 0..1 or the dtype's range. Since 1.1."""
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,8 @@ class Picture:
         visible: Where alpha is above 0.
         garment: Coverage of the garment, 0..1.
         protected: Coverage of the pixels that must come back as they are, 0..1.
+        free: Coverage of what moves as far as the garment without a hold on its texture, 0..1.
+        strength: Factor of the request's strengths, 0..1.
     """
 
     pixels: Shaped[np.ndarray, "height width channels"]
@@ -37,12 +39,15 @@ class Picture:
     visible: Bool[np.ndarray, "height width"]
     garment: Float32[np.ndarray, "height width"]
     protected: Float32[np.ndarray, "height width"]
+    free: Float32[np.ndarray, "height width"]
+    strength: Float32[np.ndarray, "height width"]
 
 
 def read_picture(planes: Mapping[PlaneName, Shaped[np.ndarray, "*shape"]]) -> Picture:
     """Check the planes of a job and make the network's view of them.
 
-    Without a garment plane the whole picture is garment; without a protected plane nothing is protected.
+    Without a garment plane everything that is not free is garment; without a protected plane nothing is
+    protected, without a free plane nothing is free, and without a strength plane the factor is 1.
 
     Raises:
         MakeRealError: INVALID_REQUEST, naming the plane; EMPTY_MASK when the garment covers nothing.
@@ -54,7 +59,8 @@ def read_picture(planes: Mapping[PlaneName, Shaped[np.ndarray, "*shape"]]) -> Pi
         raise _invalid(PlaneName.IMAGE, f"must be (height, width, 3 or 4), not {pixels.shape}")
     shape = pixels.shape[:2]
     visible = pixels[..., 3] > 0 if pixels.shape[2] == 4 else np.ones(shape, np.bool_)
-    garment = _coverage(planes, PlaneName.GARMENT, shape, default=1.0)
+    free = _fractions(planes, PlaneName.FREE, shape, default=0.0)
+    garment = _fractions(planes, PlaneName.GARMENT, shape, default=1 - free)
     if not garment.any():
         raise MakeRealError(ErrorCode.EMPTY_MASK)
     return Picture(
@@ -62,7 +68,9 @@ def read_picture(planes: Mapping[PlaneName, Shaped[np.ndarray, "*shape"]]) -> Pi
         seen=see(pixels),
         visible=visible,
         garment=garment,
-        protected=_coverage(planes, PlaneName.PROTECTED, shape, default=0.0),
+        protected=_fractions(planes, PlaneName.PROTECTED, shape, default=0.0),
+        free=free,
+        strength=_fractions(planes, PlaneName.STRENGTH, shape, default=1.0),
     )
 
 
@@ -98,20 +106,20 @@ def compose(
     return output
 
 
-def _coverage(
+def _fractions(
     planes: Mapping[PlaneName, Shaped[np.ndarray, "*shape"]],
     name: PlaneName,
     shape: tuple[int, ...],
-    default: float,
+    default: float | Float32[np.ndarray, "height width"],
 ) -> Float32[np.ndarray, "height width"]:
     if name not in planes:
         return np.full(shape, default, np.float32)
     if planes[name].shape != shape:
         raise _invalid(name, f"must be {shape} like the image, not {planes[name].shape}")
-    coverage = _to_float(name, planes[name])
-    if coverage.min() < 0 or coverage.max() > 1:
+    fractions = _to_float(name, planes[name])
+    if fractions.min() < 0 or fractions.max() > 1:
         raise _invalid(name, "must have values from 0 to 1")
-    return coverage
+    return fractions
 
 
 def _to_float(name: PlaneName, plane: Shaped[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:

@@ -97,7 +97,7 @@ class Translator:
 
         Args:
             request: Its `model` is the caller's business: this translator has one.
-            planes: `image`, and optionally `garment` and `protected`.
+            planes: `image`, and optionally the others of `PlaneName`.
             on_progress: Called with (stage, complete steps, steps) as a stage starts and after its steps.
             is_cancelled: Asked before every pass of the network.
 

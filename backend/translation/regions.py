@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Regions: each pixel joins the denoising at its own node of the inverted trajectory (arXiv 2306.00950).
 
-    strength(p) = (1 - protected(p)) * (m(p) garment_strength + (1 - m(p)) rest_strength)
+    s(p)        = min(garment(p) + free(p), 1)
+    strength(p) = (1 - protected(p)) * factor(p) * (s(p) garment_strength + (1 - s(p)) rest_strength)
     start(p)    = floor(strength(p) * steps)            x_i(p) = z_i(p)  while  i >= start(p)
 
 A pixel whose node has not come yet is the render's own, at the render's own noise level, so what is denoised
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
 from protocol.request import TranslationRequest
@@ -24,6 +25,9 @@ from .model import Model
 from .picture import Picture
 from .schedule import count_steps
 from .sizes import pad_to_multiple
+
+ROUNDING = 1e-3
+"""Steps by which a start may fall short of a whole number, for the rounding of planes and of their resizing."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Regions:
         garment: Coverage of the garment in each latent cell.
         start: Node at which each latent cell starts, a whole number.
         steps: The highest start, n.
-        garment_steps: The start of the garment.
+        garment_steps: The start of the garment where its factor is 1.
     """
 
     coverage: Float32[np.ndarray, "height width"]
@@ -49,9 +53,12 @@ def divide(picture: Picture, request: TranslationRequest, model: Model) -> Regio
     """Regions of a picture, in the latent cells of a model."""
     garment_steps = count_steps(request.garment_strength, request.steps)
     rest_steps = count_steps(request.rest_strength, request.steps)
-    garment, kept = picture.garment, 1 - picture.protected
-    coverage = kept * (garment * (garment_steps > 0) + (1 - garment) * (rest_steps > 0))
-    start = kept * (garment * garment_steps + (1 - garment) * rest_steps)
+    kept = 1 - picture.protected
+    subject = np.minimum(picture.garment + picture.free, 1)
+    # Starts in pixels: a region whose factor leaves it less than a step keeps its bytes.
+    garment_start, rest_start = picture.strength * garment_steps, picture.strength * rest_steps
+    coverage = kept * (subject * _is_step(garment_start) + (1 - subject) * _is_step(rest_start))
+    start = kept * (subject * garment_start + (1 - subject) * rest_start)
 
     def to_cells(plane: Float32[np.ndarray, "height width"]) -> Float[Tensor, "1 1 rows columns"]:
         padded = torch.from_numpy(pad_to_multiple(plane, model.pixel_multiple))[None, None].to(model.device)
@@ -60,8 +67,12 @@ def divide(picture: Picture, request: TranslationRequest, model: Model) -> Regio
 
     return Regions(
         coverage=coverage.astype(np.float32),
-        garment=to_cells(garment),
-        start=torch.floor(to_cells(start) + 1e-3),
+        garment=to_cells(picture.garment),
+        start=torch.floor(to_cells(start) + ROUNDING),
         steps=max(garment_steps, rest_steps),
         garment_steps=garment_steps,
     )
+
+
+def _is_step(start: Float32[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
+    return start + ROUNDING >= 1

@@ -40,16 +40,18 @@ class Recorder:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """look.png with both masks beside it, plain.jpg without."""
+    """look.png with all its masks beside it, plain.jpg without."""
     Image.fromarray(picture()).save(tmp_path / "look.png")
     Image.fromarray(picture()[..., 0]).save(tmp_path / "look.mask.png")
     Image.fromarray(picture()[..., 1]).save(tmp_path / "look.protect.png")
+    Image.fromarray(picture()[..., 2]).save(tmp_path / "look.free.png")
+    Image.fromarray(255 - picture()[..., 0]).save(tmp_path / "look.strength.png")
     Image.fromarray(picture()).save(tmp_path / "plain.jpg")
     return tmp_path
 
 
 def planned(folder: Path, *names: str, **options: Any) -> list[Task]:
-    arguments = {"mask": None, "protect": None, "overwrite": False, **options}
+    arguments = {"masks": {}, "overwrite": False, **options}
     return plan([folder / name for name in names], folder / "out", **arguments)
 
 
@@ -64,26 +66,30 @@ def test_masks_beside_a_picture_are_found_and_not_translated_themselves(folder: 
     assert planned(folder, *names) == [
         Task(
             folder / "look.png",
-            folder / "look.mask.png",
-            folder / "look.protect.png",
+            {
+                PlaneName.GARMENT: folder / "look.mask.png",
+                PlaneName.FREE: folder / "look.free.png",
+                PlaneName.PROTECTED: folder / "look.protect.png",
+                PlaneName.STRENGTH: folder / "look.strength.png",
+            },
             folder / "out/look.png",
         ),
-        Task(folder / "plain.jpg", None, None, folder / "out/plain.png"),
+        Task(folder / "plain.jpg", {}, folder / "out/plain.png"),
     ]
 
 
 def test_masks_can_be_given_as_a_file_or_a_folder(folder: Path) -> None:
-    (task,) = planned(folder, "plain.jpg", mask=folder / "look.mask.png")
-    assert task.mask == folder / "look.mask.png"
+    (task,) = planned(folder, "plain.jpg", masks={PlaneName.GARMENT: folder / "look.mask.png"})
+    assert task.masks == {PlaneName.GARMENT: folder / "look.mask.png"}
     masks = folder / "masks"
     masks.mkdir()
     with pytest.raises(UnusablePathError, match=r"plain\.jpg has no mask .*plain\.mask\.png"):
-        planned(folder, "plain.jpg", mask=masks)
+        planned(folder, "plain.jpg", masks={PlaneName.GARMENT: masks})
     (masks / "plain.mask.png").touch()
-    (task,) = planned(folder, "plain.jpg", mask=masks)
-    assert task.mask == masks / "plain.mask.png"
+    (task,) = planned(folder, "plain.jpg", masks={PlaneName.GARMENT: masks})
+    assert task.masks[PlaneName.GARMENT] == masks / "plain.mask.png"
     with pytest.raises(UnusablePathError, match="has no mask"):
-        planned(folder, "plain.jpg", protect=folder / "absent.png")
+        planned(folder, "plain.jpg", masks={PlaneName.STRENGTH: folder / "absent.png"})
 
 
 def test_no_result_replaces_a_file_unasked(folder: Path) -> None:
@@ -93,7 +99,7 @@ def test_no_result_replaces_a_file_unasked(folder: Path) -> None:
         planned(folder, "look.png")
     assert planned(folder, "look.png", overwrite=True)
     with pytest.raises(UnusablePathError, match="--overwrite"):
-        plan([folder / "look.png"], folder, None, None, overwrite=False)
+        plan([folder / "look.png"], folder, {}, overwrite=False)
 
 
 def test_two_pictures_cannot_become_one_file(folder: Path) -> None:
@@ -108,6 +114,8 @@ def test_pictures_are_translated_with_their_masks(folder: Path, capsys: pytest.C
     first, second = engine.planes
     assert np.array_equal(first[PlaneName.GARMENT], picture()[..., 0])
     assert np.array_equal(first[PlaneName.PROTECTED], picture()[..., 1])
+    assert np.array_equal(first[PlaneName.FREE], picture()[..., 2])
+    assert np.array_equal(first[PlaneName.STRENGTH], 255 - picture()[..., 0])
     assert set(second) == {PlaneName.IMAGE}
     result = read_picture(folder / "out" / "look.png")
     assert np.array_equal(result.shown, 255 - picture())

@@ -28,6 +28,10 @@ IMAGE, GARMENT, PROTECTED = PlaneName.IMAGE, PlaneName.GARMENT, PlaneName.PROTEC
             "plane protected must have values",
         ),
         ({IMAGE: picture(4, 4), PROTECTED: np.ones((4, 4), np.bool_)}, "not bool"),
+        (
+            {IMAGE: picture(4, 4), PlaneName.STRENGTH: np.ones((4, 3), np.float32)},
+            "plane strength must be (4, 4)",
+        ),
     ],
 )
 def test_a_bad_plane_is_named(planes: dict[PlaneName, np.ndarray], word: str) -> None:
@@ -46,6 +50,16 @@ def test_an_empty_garment_is_its_own_error() -> None:
 def test_without_masks_all_is_garment_and_nothing_protected() -> None:
     read = read_picture({IMAGE: picture(8, 8)})
     assert (read.garment == 1).all() and (read.protected == 0).all() and read.visible.all()
+    assert (read.free == 0).all() and (read.strength == 1).all()
+
+
+def test_without_a_garment_mask_all_that_is_not_free_is_garment() -> None:
+    free = np.linspace(0, 255, 64).reshape(8, 8).astype(np.uint8)
+    read = read_picture({IMAGE: picture(8, 8), PlaneName.FREE: free})
+    np.testing.assert_allclose(read.garment + read.free, 1)
+    with pytest.raises(MakeRealError) as caught:
+        read_picture({IMAGE: picture(8, 8), PlaneName.FREE: np.full((8, 8), 255, np.uint8)})
+    assert caught.value.code is ErrorCode.EMPTY_MASK
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float16", "float32"])

@@ -47,6 +47,42 @@ def test_a_soft_edge_starts_in_between(translators: dict[str, Translator]) -> No
     assert (starts.diff() >= 0).all() and starts[0] == 0 and starts[-1] >= 28
 
 
+def halves(left: float, right: float) -> np.ndarray:
+    """(128, 128) of 0..1, in uint16."""
+    return np.rint(np.repeat([[left, right]], 64, axis=1).repeat(128, axis=0) * 65535).astype(np.uint16)
+
+
+def test_the_strength_plane_scales_every_region(translators: dict[str, Translator]) -> None:
+    """0.5 of 14 steps in one half of the garment; what is left with less than a step keeps its bytes."""
+    planes = {
+        PlaneName.IMAGE: picture(128, 128),
+        PlaneName.STRENGTH: halves(0.5, 1.0),
+    }
+    request = TranslationRequest(garment_strength=0.28, rest_strength=0.0)
+    regions = divide(read_picture(planes), request, translators["sd15"].model)
+    assert (regions.start[..., :8] == 7).all() and (regions.start[..., 8:] == 14).all()
+    assert regions.steps == regions.garment_steps == 14 and (regions.coverage == 1).all()
+    planes[PlaneName.STRENGTH] = halves(0.05, 0.0)
+    regions = divide(read_picture(planes), request, translators["sd15"].model)
+    assert not regions.coverage.any() and not regions.start.any()
+    planes = {**planes, PlaneName.GARMENT: halves(1.0, 0.0), PlaneName.STRENGTH: halves(1.0, 0.5)}
+    request = TranslationRequest(garment_strength=0.2, rest_strength=0.4)
+    regions = divide(read_picture(planes), request, translators["sd15"].model)
+    assert (regions.start == 10).all() and (regions.coverage == 1).all()
+
+
+def test_free_moves_with_the_garment_and_is_not_held(translators: dict[str, Translator]) -> None:
+    planes = {
+        PlaneName.IMAGE: picture(128, 128),
+        PlaneName.GARMENT: halves(0.5, 0.0),
+        PlaneName.FREE: halves(0.5, 1.0),
+    }
+    request = TranslationRequest(garment_strength=0.2, rest_strength=0.0)
+    regions = divide(read_picture(planes), request, translators["sd15"].model)
+    assert (regions.start == 10).all() and (regions.coverage == 1).all()
+    assert (regions.garment[..., 8:] == 0).all(), "the texture lock follows the garment alone"
+
+
 @torch.inference_mode()
 def test_latents_stay_on_the_trajectory_until_their_node(translators: dict[str, Translator]) -> None:
     """Cells that never start end as the render's latents, bit for bit, beside cells that are translated."""

@@ -77,6 +77,26 @@ def test_protected_and_untranslated_pixels_come_back_bit_for_bit(
     assert (result[~kept] != image[~kept]).any()
 
 
+def test_a_part_with_strength_zero_comes_back_bit_for_bit_and_a_weaker_one_moves_less(
+    translators: dict[str, Translator], planes: Planes
+) -> None:
+    image, height = planes[IMAGE], planes[IMAGE].shape[0]
+    whole = translators["starter"].translate(QUICK, {IMAGE: image}).image
+    factor = np.ones(image.shape[:2], np.float32)
+    factor[: height // 2] = 0.0
+    result = translators["starter"].translate(QUICK, {IMAGE: image, PlaneName.STRENGTH: factor}).image
+    assert result[: height // 2].tobytes() == image[: height // 2].tobytes()
+    factor[: height // 2] = 0.5
+    result = translators["starter"].translate(QUICK, {IMAGE: image, PlaneName.STRENGTH: factor}).image
+
+    def change(picture: np.ndarray, rows: slice) -> float:
+        return float(np.abs(picture[rows].astype(float) - image[rows]).mean())
+
+    # Away from the border between the halves, where the network's view reaches over.
+    far = slice(0, height // 4)
+    assert 0 < change(result, far) < change(whole, far)
+
+
 def test_alpha_and_transparent_pixels_stay(translators: dict[str, Translator], planes: Planes) -> None:
     image = np.dstack([planes[IMAGE], planes[GARMENT]])
     result = translators["starter"].translate(QUICK, {IMAGE: image, GARMENT: planes[GARMENT]}).image
