@@ -8,6 +8,7 @@ session/    the life of a job: a pure state machine, the conductor that carries 
 backend/    the backend's process
 compositor  the nodes
 panels, properties, preferences    what the artist sees and sets
+text        sentences that fit a panel
 compat      every difference between Blender's versions
 """
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import ClassVar
 
 import bpy
@@ -11,8 +10,8 @@ import bpy
 from .picture.results import WARNINGS
 from .session import pump
 from .session.status_line import StatusLine, status_line
+from .text import draw_text
 
-CHARACTERS_PER_LINE = 44
 KIND_ICONS = {"OBJECT": "OBJECT_DATA", "MATERIAL": "MATERIAL", "COLLECTION": "OUTLINER_COLLECTION"}
 
 
@@ -36,32 +35,25 @@ class MAKE_REAL_PT_main(_InImageEditor, bpy.types.Panel):  # noqa: N801  Blender
         column = layout.column(align=True)
         column.scale_y = 1.4
         column.operator("make_real.translate", icon="SHADERFX")
-        _draw_state(layout, line)
+        _draw_state(layout, context, line)
         settings = context.scene.make_real
         if settings.result:
             layout.label(text=settings.result.name, icon="IMAGE_DATA")
             for warning in settings.result.get(WARNINGS, "").splitlines():
-                _draw_text(layout, warning, "ERROR")
+                draw_text(layout, context, warning, "ERROR")
         layout.prop(settings, "use_compositor")
         layout.operator("make_real.remove_from_compositor", icon="NODE_COMPOSITING")
 
 
-def _draw_state(layout: bpy.types.UILayout, line: StatusLine) -> None:
+def _draw_state(layout: bpy.types.UILayout, context: bpy.types.Context, line: StatusLine) -> None:
     if line.fraction is not None:
         layout.progress(factor=line.fraction, type="BAR", text=line.text)
     else:
-        layout.label(text=line.text, icon="INFO")
+        draw_text(layout, context, line.text, "INFO")
     for number, text in enumerate(line.problem):
-        _draw_text(layout, text, "BLANK1" if number else "ERROR")
+        draw_text(layout, context, text, "BLANK1" if number else "ERROR")
     if line.operator != "make_real.translate":
         layout.operator(line.operator)
-
-
-def _draw_text(layout: bpy.types.UILayout, text: str, icon: str) -> None:
-    """Text in as many lines as the sidebar needs; Blender cuts longer ones."""
-    for part in textwrap.wrap(text, CHARACTERS_PER_LINE):
-        layout.label(text=part, icon=icon)
-        icon = "BLANK1"
 
 
 class MAKE_REAL_UL_picks(bpy.types.UIList):  # noqa: N801
@@ -86,7 +78,7 @@ class MAKE_REAL_PT_garment(_InImageEditor, bpy.types.Panel):  # noqa: N801
         settings = context.scene.make_real
         layout.template_list("MAKE_REAL_UL_picks", "", settings, "picks", settings, "active_pick", rows=3)
         if not settings.picks:
-            layout.label(text="Nothing picked: the whole picture is garment")
+            draw_text(layout, context, "Nothing picked: the whole picture is garment")
         row = layout.row(align=True)
         row.operator_menu_enum("make_real.add_picks", "kind", icon="ADD")
         row.operator("make_real.remove_pick", text="", icon="REMOVE")

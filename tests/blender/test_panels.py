@@ -8,6 +8,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import blf
 import bpy
 import pytest
 from conftest import MODULE
@@ -62,11 +63,23 @@ class Layout:
         assert {items, index} <= set(data.bl_rna.properties.keys())
 
 
+def sidebar_of(scene: bpy.types.Scene, width: int = 280) -> SimpleNamespace:
+    """The context of a sidebar, as wide as Blender opens it."""
+    style = SimpleNamespace(widget=SimpleNamespace(points=11.0))
+    preferences = SimpleNamespace(ui_styles=[style], system=SimpleNamespace(ui_scale=1.0))
+    return SimpleNamespace(
+        scene=scene,
+        area=SimpleNamespace(ui_type="IMAGE_EDITOR"),
+        region=SimpleNamespace(width=width),
+        preferences=preferences,
+    )
+
+
 def draw(addon: Callable, session: Any, scene: bpy.types.Scene, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Everything that the sidebar, the header and the menu show."""
     monkeypatch.setattr(addon("session.pump").conductor(), "session", session)
     panels, layout = addon("panels"), Layout()
-    context = SimpleNamespace(scene=scene, area=SimpleNamespace(ui_type="IMAGE_EDITOR"))
+    context = sidebar_of(scene)
     holder = SimpleNamespace(layout=layout)
     for cls in panels.CLASSES:
         if issubclass(cls, bpy.types.Panel):
@@ -101,7 +114,23 @@ def test_problem_is_readable_and_has_its_button(
     assert "No backend is installed where the extension looks for it." in text
     assert "Set the path of the make-real program" in text
     assert "make_real.open_preferences" in drawn
-    assert max(map(len, drawn)) <= addon("panels").CHARACTERS_PER_LINE + 20
+    blf.size(0, 11.0)
+    sentences = [text for text in drawn if not text.startswith("make_real.") and " " in text]
+    assert max(blf.dimensions(0, text)[0] for text in sentences) <= 210.0, "the sidebar has room for no more"
+
+
+def test_text_is_broken_between_words(addon: Callable, scene: bpy.types.Scene) -> None:
+    text = addon("text")
+    blf.size(0, 11.0)
+    words = "Nothing picked: the whole picture is garment"
+    assert text.wrap(words, 1000.0) == [words]
+    assert text.wrap(words, 1.0) == words.split()
+    narrow, wide = Layout(), Layout()
+    text.draw_text(narrow, sidebar_of(scene, 200), words)
+    text.draw_text(wide, sidebar_of(scene, 900), words)
+    assert len(narrow.drawn) > 1
+    assert " ".join(narrow.drawn) == words
+    assert wide.drawn == [words]
 
 
 def test_picks_warnings_and_every_knob(
@@ -115,7 +144,8 @@ def test_picks_warnings_and_every_knob(
     image[addon("picture.results").WARNINGS] = "the garment is displaced by 2 pixels"
     scene.make_real.result = image
     drawn = draw(addon, addon("session.state").Session(), scene, monkeypatch)
-    assert {"deleted object", "Wool", "the garment is displaced by 2 pixels"} <= set(drawn)
+    assert {"deleted object", "Wool"} <= set(drawn)
+    assert "the garment is displaced by 2 pixels" in " ".join(drawn)
     assert {*addon("protocol").RANGES, "model"} <= set(drawn)
 
 
