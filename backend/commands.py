@@ -52,7 +52,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:<n>.")]
 
 def setting(name: str, text: str) -> Any:
     """The option for a field of `TranslationRequest`; the request itself checks the range."""
-    bounds = " From {:g} to {:g}.".format(*RANGES[name]) if name in RANGES else ""
+    bounds = " From {:.10g} to {:.10g}.".format(*RANGES[name]) if name in RANGES else ""
     return typer.Option(help=text + bounds, rich_help_panel="Translation")
 
 
@@ -119,6 +119,10 @@ def convert(
     detail: Annotated[
         float, setting("detail", "Fine detail taken back from the render.")
     ] = TranslationRequest.detail,
+    seed: Annotated[int, setting("seed", "Which of the variations.")] = TranslationRequest.seed,
+    variation: Annotated[
+        float, setting("variation", "How far this seed's picture may differ from the others.")
+    ] = TranslationRequest.variation,
     model_dir: ModelDirs = None,
     device: Device = "auto",
     data_dir: DataDir = None,
@@ -128,7 +132,16 @@ def convert(
     from backend.engine import TorchEngine
 
     request = TranslationRequest(
-        model, steps, garment_strength, rest_strength, guidance_scale, texture_lock, texture_steps, detail
+        model,
+        steps,
+        garment_strength,
+        rest_strength,
+        guidance_scale,
+        texture_lock,
+        texture_steps,
+        detail,
+        seed,
+        variation,
     )
     masks = {
         PlaneName.GARMENT: mask,

@@ -103,7 +103,7 @@ class MAKE_REAL_PT_settings(_InImageEditor, bpy.types.Panel):  # noqa: N801
         column.prop(settings, "garment_strength")
         column.prop(settings, "rest_strength")
         column = layout.column(align=True)
-        for name in ("guidance_scale", "texture_lock", "texture_steps", "detail"):
+        for name in ("guidance_scale", "texture_lock", "texture_steps", "detail", "variation", "seed"):
             column.prop(settings, name)
 
 

@@ -12,7 +12,7 @@ from bpy.props import (
     StringProperty,
 )
 
-from .protocol import RANGES, TranslationRequest
+from .protocol import RANGES, WHOLE_NUMBERS, TranslationRequest
 from .session import pump
 
 DEFAULTS = TranslationRequest()
@@ -98,6 +98,10 @@ class MakeRealSettings(bpy.types.PropertyGroup):
     detail: _number(
         "detail", "Detail", "How much of the render's finest detail is given back to the garment at the end"
     )
+    seed: _number("seed", "Seed", "Which of the variations; it matters where Variation is above 0", int)
+    variation: _number(
+        "variation", "Variation", "How far this seed's picture may differ from those of other seeds"
+    )
     use_compositor: BoolProperty(
         name="Add to Compositor",
         description="Put the result and the garment's mask into the compositor; your nodes are not touched",
@@ -111,8 +115,11 @@ class MakeRealSettings(bpy.types.PropertyGroup):
 def request(settings: MakeRealSettings) -> TranslationRequest:
     """The request that the settings stand for."""
     # A Blender float has 32 bits: 0.3 is 0.30000001192..., which would make another request of it.
-    floats = {name: round(getattr(settings, name), 6) for name in RANGES if name != "steps"}
-    return TranslationRequest(model=settings.model, steps=settings.steps, **floats)
+    numbers = {
+        name: getattr(settings, name) if name in WHOLE_NUMBERS else round(getattr(settings, name), 6)
+        for name in RANGES
+    }
+    return TranslationRequest(model=settings.model, **numbers)
 
 
 CLASSES = (GarmentPick, MakeRealSettings)

@@ -37,12 +37,13 @@ from .messages import (
     WorkerState,
 )
 from .planes import DType, PlaneIntake, PlaneName, PlaneSpec
-from .request import RANGES, TranslationRequest
+from .request import RANGES, WHOLE_NUMBERS, TranslationRequest
 
 __all__ = [
     "EXPLANATIONS",
     "PROTOCOL_VERSION",
     "RANGES",
+    "WHOLE_NUMBERS",
     "Acknowledge",
     "Cancel",
     "Client",

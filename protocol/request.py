@@ -16,8 +16,13 @@ RANGES: dict[str, tuple[float, float]] = {
     "texture_lock": (0.0, 1.0),
     "texture_steps": (0.0, 1.0),
     "detail": (0.0, 1.0),
+    "seed": (0, 2**31 - 1),
+    "variation": (0.0, 1.0),
 }
 """Inclusive range of every number in a request."""
+
+WHOLE_NUMBERS = frozenset({"steps", "seed"})
+"""The numbers of a request that have no fraction."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,9 @@ class TranslationRequest:
             Since 1.0.
         detail: Amount of the autoencoder's residual taken back from the render inside the garment, 0..1.
             Since 1.0.
+        seed: Which of the variations, 0..2^31 - 1; without effect while `variation` is 0. Since 1.1.
+        variation: Part of the inverted noise that a random one replaces, 0..1: how far this seed's picture
+            may differ from the others. Since 1.1.
 
     Raises:
         MakeRealError: INVALID_REQUEST, naming the field and its range.
@@ -51,6 +59,8 @@ class TranslationRequest:
     texture_lock: float = 1.0
     texture_steps: float = 0.9
     detail: float = 1.0
+    seed: int = 0
+    variation: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.model or len(self.model) > 255:
@@ -62,10 +72,10 @@ class TranslationRequest:
                 raise MakeRealError(
                     ErrorCode.INVALID_REQUEST, f"{name} must be from {low} to {high}, not {value!r}"
                 )
-        if not isinstance(self.steps, int):
-            raise MakeRealError(
-                ErrorCode.INVALID_REQUEST, f"steps must be a whole number, not {self.steps!r}"
-            )
+            if name in WHOLE_NUMBERS and not isinstance(value, int):
+                raise MakeRealError(
+                    ErrorCode.INVALID_REQUEST, f"{name} must be a whole number, not {value!r}"
+                )
 
     def to_map(self) -> dict[str, Any]:
         """Plain dictionary for a journal row or a recipe; `TranslationRequest(**map)` is its inverse."""

@@ -51,7 +51,7 @@ def test_every_setting_of_a_request_is_an_option_with_its_default() -> None:
         assert parameters[field.name].default == field.default
         help_text = hints[field.name].__metadata__[0].help
         assert field.name not in RANGES or help_text.endswith(
-            "From {:g} to {:g}.".format(*RANGES[field.name])
+            "From {:.10g} to {:.10g}.".format(*RANGES[field.name])
         )
 
 

@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One message of each kind, every field filled, and its bytes on disk. Run it to write missing files."""
+"""One message of each kind, every field filled, and its bytes on disk. Run it to write missing files.
+
+`golden/v1` holds the messages of version 1.0; a message that gained fields since has its new bytes in the folder
+of the release that added them.
+"""
 
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 from protocol import (
@@ -35,12 +40,15 @@ from protocol import (
 )
 from protocol.framing import encode
 
-FOLDER = Path(__file__).parent / "golden" / "v1"
+FOLDER = Path(__file__).parent / "golden"
+CHANGED = {Submit: "v1.1"}
+"""Where the bytes of messages are that gained fields since version 1.0."""
 
 _JOB_ID = "00112233445566778899aabbccddeeff"
 _IMAGE = PlaneSpec(PlaneName.IMAGE, DType.U16, (1, 2, 3), 12, bytes(range(16)))
 _GARMENT = PlaneSpec(PlaneName.GARMENT, DType.F32, (1, 2), 8, bytes(range(16, 32)))
-_REQUEST = TranslationRequest("studio", 40, 0.25, 0.125, 5.5, 0.75, 0.5, 0.875)
+_REQUEST_1_0 = TranslationRequest("studio", 40, 0.25, 0.125, 5.5, 0.75, 0.5, 0.875)
+_REQUEST = replace(_REQUEST_1_0, seed=7, variation=0.625)
 
 MESSAGES: list[tuple[Message, list[bytes]]] = [
     (Hello((1, 1), "blender 5.2, make_real 0.1.0"), []),
@@ -63,9 +71,14 @@ MESSAGES: list[tuple[Message, list[bytes]]] = [
     (Error(ErrorCode.LIMIT_EXCEEDED, "70000000 pixels, at most 67108864", _JOB_ID), []),
 ]
 
+EARLIER: list[tuple[Path, Message]] = [
+    (FOLDER / "v1" / "submit.bin", Submit(_JOB_ID, _REQUEST_1_0, (_IMAGE, _GARMENT), "Robe d'été, frame 12")),
+]
+"""Files of earlier releases, and what they mean today."""
+
 
 def path_of(message: Message) -> Path:
-    return FOLDER / f"{type(message).__name__.lower()}.bin"
+    return FOLDER / CHANGED.get(type(message), "v1") / f"{type(message).__name__.lower()}.bin"
 
 
 def to_file(parts: list[bytes | memoryview]) -> bytes:
@@ -83,7 +96,7 @@ def from_file(data: bytes) -> list[bytes]:
 
 
 if __name__ == "__main__":
-    FOLDER.mkdir(parents=True, exist_ok=True)
     for _message, _buffers in MESSAGES:
+        path_of(_message).parent.mkdir(parents=True, exist_ok=True)
         if not path_of(_message).exists():
             path_of(_message).write_bytes(to_file(encode(_message, _buffers)))

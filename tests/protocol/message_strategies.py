@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 from hypothesis import strategies as st
 
-from protocol import RANGES, DType, PlaneName, PlaneSpec, Result, TranslationRequest
+from protocol import RANGES, WHOLE_NUMBERS, DType, PlaneName, PlaneSpec, Result, TranslationRequest
 from protocol.framing import MESSAGE_TYPES
 from protocol.schema import Length, Pattern, Range, field_types
 
@@ -79,8 +79,10 @@ def _field(kind: type, name: str, annotation: Any) -> st.SearchStrategy[Any]:
 requests = st.builds(
     TranslationRequest,
     model=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40),
-    steps=st.integers(1, 1000),
-    **{name: st.floats(low, high) for name, (low, high) in RANGES.items() if name != "steps"},
+    **{
+        name: st.integers(low, high) if name in WHOLE_NUMBERS else st.floats(low, high)
+        for name, (low, high) in RANGES.items()
+    },
 )
 
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
-from golden_messages import FOLDER, MESSAGES, from_file, path_of, to_file
+from golden_messages import EARLIER, FOLDER, MESSAGES, from_file, path_of, to_file
 
 from protocol import Limits, Message
 from protocol.framing import MESSAGE_TYPES, decode, encode
@@ -22,5 +24,12 @@ def test_version_1_is_still_written(message: Message, buffers: list[bytes]) -> N
     assert to_file(encode(message, buffers)) == path_of(message).read_bytes()
 
 
+@pytest.mark.parametrize(("path", "message"), EARLIER)
+def test_messages_of_earlier_releases_are_still_read(path: Path, message: Message) -> None:
+    assert decode(from_file(path.read_bytes()), Limits())[0] == message
+
+
 def test_every_kind_of_message_has_its_file_and_no_file_is_left_over() -> None:
-    assert sorted(IDS) == sorted(MESSAGE_TYPES) == sorted(path.stem for path in FOLDER.iterdir())
+    assert sorted(IDS) == sorted(MESSAGE_TYPES)
+    written = {path_of(message) for message, _ in MESSAGES} | {path for path, _ in EARLIER}
+    assert written == set(FOLDER.glob("*/*.bin"))
