@@ -37,6 +37,7 @@ from .regions import Regions, divide
 from .schedule import count_steps, ddim, low_noise_walk
 from .sizes import pad_to_multiple
 from .texture import TextureLock, locked_steps
+from .variation import random_noise, vary
 from .windows import Window, cover, evaluate
 
 WHOLE_TOLERANCE = 1.5
@@ -213,8 +214,12 @@ class Translator:
             # Guided denoising, from high noise to low, as the difference to the inverted trajectory: the step
             # is linear, so the inversion's own error cancels, and without guidance the render comes back.
             x = z[n]
+            random = random_noise(request.seed, x)
             with progress.stage(Stage.DENOISING, n) as done:
                 for i in range(n, 0, -1):
+                    if request.variation > 0:
+                        varied = vary(x, noise[i], random, request.variation, a[i])
+                        x = torch.where(regions.start == i, varied, x)
                     real = evaluate(partial(real_noise, i), windows)
                     change = ddim(x - z[i], real - noise[i], a[i], a[i - 1])
                     x = torch.where(regions.start >= i, z[i - 1] + change, z[i - 1])
