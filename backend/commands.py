@@ -62,12 +62,21 @@ def serve(
     model_dir: ModelDirs = None,
     device: Device = "auto",
     data_dir: DataDir = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST[:PORT]",
+            help="Let other machines connect to this one under this name or address. Default: this machine alone.",
+        ),
+    ] = None,
 ) -> None:
     """Wait for pictures from Blender. Prints a log and nothing else."""
     from backend.service.process import AlreadyRunningError
+    from backend.service.remote import ListenAddress
     from backend.service.serve import ServeOptions, serve
 
-    options = ServeOptions(data_dir or default_data_dir(), device, model_dir or (), parent_pid)
+    address = ListenAddress.parse(listen) if listen else None
+    options = ServeOptions(data_dir or default_data_dir(), device, model_dir or (), parent_pid, address)
     try:
         serve(options)
     except AlreadyRunningError as error:

@@ -28,6 +28,8 @@ class Engine(Protocol):
 
     device: str
     """The device in words."""
+    devices: tuple[str, ...]
+    """Every device that there is, in words that begin with its name."""
 
     def translate(
         self,
@@ -64,9 +66,9 @@ class TorchEngine:
         self._load = Translator.load
         self._device = resolve_device(device)
         self._loaded: tuple[InstalledModel, Translator] | None = None
-        self.device = self._device
-        if self._device.startswith("cuda"):
-            self.device = f"{self._device} {torch.cuda.get_device_name(self._device)}"
+        cuda = (f"cuda:{number}" for number in range(torch.cuda.device_count()))
+        self.devices = ("cpu", *(f"{name} {torch.cuda.get_device_name(name)}"[:255] for name in cuda))
+        self.device = next(words for words in self.devices if words.split()[0] == self._device)
 
     def translate(
         self,

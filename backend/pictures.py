@@ -275,6 +275,6 @@ def _write(path: Path, file_format: FileFormat, spec: oiio.ImageSpec, pixels: np
 
 
 def _unreadable(path: Path, why: str) -> MakeRealError:
-    return MakeRealError(
-        ErrorCode.PICTURE_UNREADABLE, f"{path}: {(why.strip() or 'damaged').splitlines()[0]}"
-    )
+    # OpenImageIO often names the file itself, quoted or not.
+    reason = why.replace(f'"{path}"', "it").replace(str(path), "it").strip() or "damaged"
+    return MakeRealError(ErrorCode.PICTURE_UNREADABLE, f"{path}: {reason.splitlines()[0]}")

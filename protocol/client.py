@@ -24,7 +24,7 @@ from .errors import ErrorCode, MakeRealError
 from .events import Event, Lost
 from .framing import decode, encode
 from .jobs import Jobs
-from .link import Link
+from .link import Fault, Link
 from .messages import (
     PROTOCOL_VERSION,
     Acknowledge,
@@ -34,6 +34,7 @@ from .messages import (
     Ping,
     Pong,
     Refused,
+    Release,
     Welcome,
 )
 from .planes import PlaneName
@@ -128,6 +129,15 @@ class Client:
     def acknowledge(self, job_id: str) -> None:
         """Tell the supervisor that the result was taken and may be forgotten."""
         self._jobs.request(Acknowledge(job_id))
+
+    def release(self) -> bool:
+        """Ask the supervisor to free the device's memory; `pong` tells whether it did, and it does nothing
+        while it computes a picture.
+
+        Returns:
+            Whether there is a supervisor to ask.
+        """
+        return self.state is ClientState.READY and self._link.send(Release())
 
     def close(self) -> None:
         """Leave. Jobs go on at the supervisor; what was not sent yet is dropped."""
@@ -226,30 +236,30 @@ class Client:
         self._jobs.limits = welcome.limits
         self._jobs.reconnected()
 
-    def _beat(self) -> str:
+    def _beat(self) -> Fault | None:
         """Ask for a sign of life after silence; the fault when several were asked for in vain.
 
         A host that did not poll for a minute was busy itself, so a pause of any length counts once.
         """
         now = time.monotonic()
         if now - self._quiet_since < HEARTBEAT_S:
-            return ""
+            return None
         self._quiet_since = now
         self._missed += 1
         if self._missed > MISSED_HEARTBEATS:
-            return f"no answer to {MISSED_HEARTBEATS} heartbeats"
+            return Fault(ErrorCode.BACKEND_LOST, f"no answer to {MISSED_HEARTBEATS} heartbeats")
         if self.state is ClientState.READY:
             self._link.send(Ping())
-        return ""
+        return None
 
-    def _lose(self, why: str) -> None:
+    def _lose(self, fault: Fault) -> None:
         self._link.close()
         self.state = ClientState.LOST
         self._retry_at = time.monotonic() + self._retry_s
         self._retry_s = min(2 * self._retry_s, LAST_RETRY_S)
         if not self._is_outage_told:
             self._is_outage_told = True
-            self._events.append(Lost(why))
+            self._events.append(Lost(fault.detail, fault.code))
 
     def _retry(self) -> None:
         if time.monotonic() < self._retry_at:

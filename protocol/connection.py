@@ -23,6 +23,7 @@ from .schema import Count, Length, Name, Pattern, from_plain, to_plain
 FILE_FORMAT = 1
 RUNTIME_DIR_VARIABLE = "MAKE_REAL_RUNTIME_DIR"
 MAX_FILE_BYTES = 16 * 1024
+LOOPBACK = "tcp://127.0.0.1:"
 
 Key = Annotated[bytes, Length(40, 40)]
 """CURVE key, 40 characters of Z85."""
@@ -33,7 +34,7 @@ class Connection:
     """How to reach one start of a supervisor.
 
     Args:
-        endpoint: `tcp://127.0.0.1:PORT`.
+        endpoint: `tcp://127.0.0.1:PORT`, or `tcp://HOST:PORT` in a file that is made to be copied.
         server_public_key: The supervisor's CURVE key, 40 bytes of Z85.
         client_public_key: The one client key that it admits.
         client_secret_key: The secret half of that.
@@ -41,7 +42,7 @@ class Connection:
         epoch: As in `messages.Welcome`.
     """
 
-    endpoint: Annotated[str, Pattern(r"tcp://127\.0\.0\.1:[0-9]{1,5}")]
+    endpoint: Annotated[str, Pattern(r"tcp://[A-Za-z0-9.-]{1,253}:[0-9]{1,5}")]
     server_public_key: Key
     client_public_key: Key
     client_secret_key: Key = field(repr=False)
@@ -97,6 +98,41 @@ def read_connection(path: Path | None = None) -> Connection | None:
             does not hold a connection.
     """
     path = path or default_connection_path()
+    text = _read_private(path)
+    if text is None:
+        return None
+    connection, started = _parse(text, str(path))
+    if not connection.endpoint.startswith(LOOPBACK):
+        raise _refusal(path, "names another machine")
+    if not is_alive(connection.pid) or started != _start_time(connection.pid):
+        return None
+    return connection
+
+
+def read_remote_connection(path: Path) -> Connection | None:
+    """Read a file that was copied from the machine where `make-real serve --listen` runs; None if there is none.
+
+    Raises:
+        MakeRealError: CONNECTION_FILE_REFUSED as `read_connection`.
+    """
+    text = _read_private(path)
+    return None if text is None else parse_connection(text, str(path))
+
+
+def parse_connection(text: bytes, source: str) -> Connection:
+    """The connection in a file's content.
+
+    Args:
+        text: The file's bytes.
+        source: What to call it in an error.
+
+    Raises:
+        MakeRealError: CONNECTION_FILE_REFUSED when it does not hold a connection.
+    """
+    return _parse(text, source)[0]
+
+
+def _read_private(path: Path) -> bytes | None:
     try:
         # A link could lead to a file that somebody else prepared.
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
@@ -106,13 +142,9 @@ def read_connection(path: Path | None = None) -> Connection | None:
         raise _refusal(path, f"cannot be opened: {error.strerror}") from error
     try:
         _check_owner(path, os.fstat(descriptor))
-        text = os.read(descriptor, MAX_FILE_BYTES + 1)
+        return os.read(descriptor, MAX_FILE_BYTES + 1)
     finally:
         os.close(descriptor)
-    connection, started = _parse(path, text)
-    if not is_alive(connection.pid) or started != _start_time(connection.pid):
-        return None
-    return connection
 
 
 def remove_connection(path: Path, connection: Connection) -> None:
@@ -179,19 +211,19 @@ def _to_text(connection: Connection) -> dict[str, Any]:
     return {key: value.decode("ascii") if isinstance(value, bytes) else value for key, value in plain.items()}
 
 
-def _parse(path: Path, text: bytes) -> tuple[Connection, str]:
+def _parse(text: bytes, source: str) -> tuple[Connection, str]:
     try:
         content = json.loads(text)
         if len(text) > MAX_FILE_BYTES or content["format"] != FILE_FORMAT:
-            raise _refusal(path, f"is not of format {FILE_FORMAT}")
+            raise _refusal(source, f"is not of format {FILE_FORMAT}")
         for key in content:
             if key.endswith("_key"):
                 content[key] = content[key].encode("ascii")
         return from_plain(Connection, content, "connection"), from_plain(str, content["started"], "started")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise _refusal(path, "is broken") from error
+        raise _refusal(source, "is broken") from error
     except MakeRealError as error:
-        raise _refusal(path, error.detail) from error
+        raise _refusal(source, error.detail) from error
 
 
 def _check_owner(path: Path, status: os.stat_result) -> None:
@@ -205,5 +237,5 @@ def _check_owner(path: Path, status: os.stat_result) -> None:
         raise _refusal(path, f"has mode {stat.S_IMODE(status.st_mode):04o}, not 0600")
 
 
-def _refusal(path: Path, why: str) -> MakeRealError:
+def _refusal(path: Path | str, why: str) -> MakeRealError:
     return MakeRealError(ErrorCode.CONNECTION_FILE_REFUSED, f"{path} {why}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Sockets that nobody reads along and nobody else may use: loopback TCP, CURVE, ZAP.
+"""Sockets that nobody reads along and nobody else may use: TCP (loopback unless told otherwise), CURVE, ZAP.
 
 CURVE encrypts and proves the server to the client; only the ZAP answer (RFC 27) keeps out a client that
 merely knows the server's public key. libzmq asks for it over an in-process socket, which the owner of the
@@ -9,7 +9,7 @@ listening socket polls in the same loop; there is no thread.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import zmq
 from zmq.utils import z85
@@ -90,23 +90,58 @@ class Listener:
         self.gate.socket.close(linger=0)
 
 
-def listen(context: zmq.Context[zmq.Socket[bytes]], epoch: str) -> Listener:
-    """Bind a ROUTER to a loopback port of the system's choice, with fresh keys that admit one client key."""
-    server_public, server_secret = zmq.curve_keypair()
-    client_public, client_secret = zmq.curve_keypair()
+@dataclass(frozen=True)
+class Keys:
+    """The two key pairs of a listening supervisor and its one client, each key 40 bytes of Z85."""
+
+    server_public: bytes
+    server_secret: bytes = field(repr=False)
+    client_public: bytes
+    client_secret: bytes = field(repr=False)
+
+    @classmethod
+    def fresh(cls) -> Keys:
+        """New ones."""
+        return cls(*zmq.curve_keypair(), *zmq.curve_keypair())
+
+
+def listen(
+    context: zmq.Context[zmq.Socket[bytes]], epoch: str, keys: Keys | None = None, address: str = ""
+) -> Listener:
+    """Bind a ROUTER to a loopback port of the system's choice, with keys that admit one client key.
+
+    Args:
+        context: Context of the sockets.
+        epoch: As in `messages.Welcome`.
+        keys: Fresh ones if not given.
+        address: `IP:PORT` to listen at as well, for clients on other machines.
+
+    Raises:
+        zmq.ZMQError: the address is taken, or not one of this machine.
+    """
+    keys = keys or Keys.fresh()
     # Before the router is bound, so that no client is let in unasked.
-    gate = Gate(context, client_public)
+    gate = Gate(context, keys.client_public)
     router = context.socket(zmq.ROUTER)
     _set_common_options(router, MAX_PART_BYTES)
     router.setsockopt(zmq.ROUTER_MANDATORY, 1)
     router.setsockopt(zmq.ZAP_DOMAIN, _ZAP_DOMAIN)
     router.setsockopt(zmq.CURVE_SERVER, 1)
-    router.setsockopt(zmq.CURVE_SECRETKEY, server_secret)
-    router.setsockopt(zmq.CURVE_PUBLICKEY, server_public)
+    router.setsockopt(zmq.CURVE_SECRETKEY, keys.server_secret)
+    router.setsockopt(zmq.CURVE_PUBLICKEY, keys.server_public)
     router.bind("tcp://127.0.0.1:*")
     endpoint = router.getsockopt_string(zmq.LAST_ENDPOINT)
-    connection = Connection(endpoint, server_public, client_public, client_secret, os.getpid(), epoch)
-    return Listener(router, gate, connection)
+    connection = Connection(
+        endpoint, keys.server_public, keys.client_public, keys.client_secret, os.getpid(), epoch
+    )
+    listener = Listener(router, gate, connection)
+    if address:
+        try:
+            router.bind(f"tcp://{address}")
+        except zmq.ZMQError:
+            listener.close()
+            raise
+    return listener
 
 
 def dial(

@@ -17,7 +17,7 @@ from enum import StrEnum
 
 
 class ErrorCode(StrEnum):
-    """Everything that can go wrong, named once. Since protocol 1.0."""
+    """Everything that can go wrong, named once. What is said only on one side of the wire may be added freely."""
 
     # The connection
     UNSUPPORTED_VERSION = "unsupported_version"
@@ -29,6 +29,14 @@ class ErrorCode(StrEnum):
     BACKEND_NOT_FOUND = "backend_not_found"
     BACKEND_START_FAILED = "backend_start_failed"
     BACKEND_LOST = "backend_lost"
+    BACKEND_START_TIMEOUT = "backend_start_timeout"
+    KEY_REFUSED = "key_refused"
+    # The installation of the backend
+    INSTALL_FAILED = "install_failed"
+    INSTALL_NO_SPACE = "install_no_space"
+    INSTALL_ARCHIVE_REFUSED = "install_archive_refused"
+    INSTALL_UNSUPPORTED = "install_unsupported"
+    ONLINE_ACCESS_OFF = "online_access_off"
     # The job
     INVALID_REQUEST = "invalid_request"
     JOB_CONFLICT = "job_conflict"
@@ -91,18 +99,46 @@ EXPLANATIONS: dict[ErrorCode, Explanation] = {
     ),
     ErrorCode.BACKEND_NOT_FOUND: Explanation(
         "No backend is installed where the extension looks for it.",
-        "Set the path of the make-real program in the extension's preferences.",
+        "Click Install Backend, or set the path of the make-real program in the extension's preferences.",
     ),
     ErrorCode.BACKEND_START_FAILED: Explanation(
         "The backend was started but stopped before it was ready.",
-        "Run `make-real doctor` in a terminal; it says what is wrong and how to mend it.",
+        "Open the log; it says why. `make-real doctor` in a terminal says how to mend it.",
     ),
     ErrorCode.BACKEND_LOST: Explanation(
         "The connection to the backend was lost.",
         "Click Make Real again: the backend is restarted, and finished pictures are delivered.",
     ),
+    ErrorCode.BACKEND_START_TIMEOUT: Explanation(
+        "The backend was started but did not become ready in time.",
+        "Click Start Backend again; if it happens twice, open the log.",
+    ),
+    ErrorCode.KEY_REFUSED: Explanation(
+        "The backend does not accept this connection's key.",
+        "Copy the connection file again from the machine where the backend runs.",
+    ),
+    ErrorCode.INSTALL_FAILED: Explanation(
+        "The backend could not be installed completely.",
+        "Click Repair Backend; it goes on with the step that failed.",
+    ),
+    ErrorCode.INSTALL_NO_SPACE: Explanation(
+        "There is not enough free space to install the backend.",
+        "Free the space that the detail names, or choose another folder in the preferences.",
+    ),
+    ErrorCode.INSTALL_ARCHIVE_REFUSED: Explanation(
+        "The chosen file is no backend archive for this extension and machine.",
+        "Choose the archive that was made with this release for this kind of machine.",
+    ),
+    ErrorCode.INSTALL_UNSUPPORTED: Explanation(
+        "There is no backend for this kind of machine.",
+        "Choose a backend on another machine in the preferences.",
+    ),
+    ErrorCode.ONLINE_ACCESS_OFF: Explanation(
+        "Blender is set to stay offline, and this archive does not hold everything.",
+        "Allow Online Access in Preferences, System, or choose a complete archive.",
+    ),
     ErrorCode.INVALID_REQUEST: Explanation(
-        "A setting of the translation is outside its range.",
+        "A setting has a value that cannot be used.",
         "Correct the setting that the detail names.",
     ),
     ErrorCode.JOB_CONFLICT: Explanation(

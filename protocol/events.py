@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from .errors import ErrorCode
 from .messages import Error, Progress, Refused, Result, Status, Welcome
 from .planes import PlaneName
 
@@ -28,9 +29,11 @@ class Lost:
 
     Args:
         detail: Why, as far as it is known.
+        code: BACKEND_LOST; KEY_REFUSED when only another connection file will help.
     """
 
     detail: str
+    code: ErrorCode = ErrorCode.BACKEND_LOST
 
 
 Event = Welcome | Refused | Status | Progress | Error | Finished | Lost

@@ -3,20 +3,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from .connection import Connection
 from .curve import dial, receive
+from .errors import ErrorCode
 from .framing import encode
 from .messages import Message
 
-_FAULTS: dict[int, str] = {
-    zmq.EVENT_CLOSED: "nothing listens at the backend's port",
-    zmq.EVENT_DISCONNECTED: "the backend closed the connection",
-    zmq.EVENT_HANDSHAKE_FAILED_AUTH: "the backend does not know this key",
-    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: "the other side is no Make Real backend",
-    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: "the other side does not have the backend's key",
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a link broke.
+
+    Args:
+        code: BACKEND_LOST where trying again may help, KEY_REFUSED where it does not.
+        detail: In words.
+    """
+
+    code: ErrorCode
+    detail: str
+
+
+_FAULTS: dict[int, Fault] = {
+    zmq.EVENT_CLOSED: Fault(ErrorCode.BACKEND_LOST, "nothing listens at the backend's port"),
+    zmq.EVENT_DISCONNECTED: Fault(ErrorCode.BACKEND_LOST, "the backend closed the connection"),
+    zmq.EVENT_HANDSHAKE_FAILED_AUTH: Fault(ErrorCode.KEY_REFUSED, "the backend does not know this key"),
+    zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL: Fault(
+        ErrorCode.KEY_REFUSED, "the other side is no Make Real backend"
+    ),
+    zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL: Fault(
+        ErrorCode.KEY_REFUSED, "the other side does not have the backend's key"
+    ),
 }
 
 
@@ -54,12 +75,12 @@ class Link:
         """The parts of the next message, None if none waits."""
         return receive(self._socket)
 
-    def fault(self) -> str:
-        """Why the link broke, in words; empty while it stands or is being made."""
+    def fault(self) -> Fault | None:
+        """Why the link broke; None while it stands or is being made."""
         try:
             event = parse_monitor_message(self._monitor.recv_multipart(zmq.NOBLOCK))
         except zmq.Again:
-            return ""
+            return None
         return _FAULTS[event["event"]]
 
     def close(self) -> None:

@@ -12,6 +12,8 @@
                                   <-      Status(delivered)
       Cancel | Query              ->
                                   <-      Status | Error
+      Ping | Release              ->
+                                  <-      Pong
 
 Events (`Progress`, unasked `Status`) are hints; the answer to `Query` is the truth. Every message about a job
 carries the client-made `job_id`, a UUID's 32 hexadecimal digits. Repeating a message is harmless.
@@ -248,11 +250,25 @@ class Pong:
         epoch: As in `Welcome`.
         worker: What the process that computes pictures is doing.
         device: As in `Welcome`.
+        devices: Every device that the backend could compute on, in words. Since 1.1.
+        error: Why the worker was given up, else None. Since 1.1.
+        detail: Detail of the error. Since 1.1.
     """
 
     epoch: Name
     worker: WorkerState
     device: Label
+    devices: tuple[Label, ...] = ()
+    error: ErrorCode | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Release:
+    """Free the device's memory for others: the worker ends, if it has no job, until the next one. Since 1.1.
+
+    Answered by `Pong`, whose `worker` is `stopped` when it was done.
+    """
 
 
 @dataclass(frozen=True)
@@ -277,5 +293,5 @@ class Error:
 
 Message = (
     Hello | Welcome | Refused | Submit | Credit | Planes | Status | Progress | Result
-    | Acknowledge | Cancel | Query | Ping | Pong | Error
+    | Acknowledge | Cancel | Query | Ping | Pong | Release | Error
 )  # fmt: skip

@@ -19,11 +19,12 @@ from backend.models import installed_models
 from backend.places import make_private_dir
 from protocol import ErrorCode, Limits, MakeRealError, is_alive
 from protocol.connection import default_connection_path, remove_connection, write_connection
-from protocol.curve import listen
+from protocol.curve import Listener, listen
 
 from .journal import Journal
 from .ledger import Stores
 from .process import InstanceLock
+from .remote import ListenAddress, kept_keys, write_copy
 from .results import Results
 from .spool import Spool
 from .supervisor import Supervisor
@@ -45,12 +46,14 @@ class ServeOptions:
         device: `auto`, `cpu`, `cuda` or `cuda:<n>`.
         model_dirs: Model folders beside the installed ones.
         parent_pid: Process that the service must not outlive, or None.
+        listen: Where other machines may connect, or None: this machine alone.
     """
 
     data_dir: Path
     device: str = "auto"
     model_dirs: Sequence[Path] = ()
     parent_pid: int | None = None
+    listen: ListenAddress | None = None
 
 
 def serve(options: ServeOptions, worker_command: Sequence[str] = WORKER_COMMAND) -> None:
@@ -94,7 +97,7 @@ def _run(
     should_stop: Callable[[], bool],
 ) -> None:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    listener = listen(context, secrets.token_hex(8))
+    listener = open_listener(context, options)
     keeper = WorkerKeeper(context, [*worker_command, *worker_options(options)])
 
     def models() -> tuple[str, ...]:
@@ -104,6 +107,9 @@ def _run(
     supervisor.recover()
     write_connection(connection_path, listener.connection)
     log.info("ready at %s", listener.connection.endpoint)
+    if options.listen:
+        copy = write_copy(options.data_dir, listener.connection, options.listen)
+        log.info("other machines reach it with a copy of %s", copy)
     try:
         supervisor.run(should_stop)
     finally:
@@ -112,6 +118,23 @@ def _run(
         listener.close()
         context.term()
         log.info("stopped")
+
+
+def open_listener(context: zmq.Context[zmq.Socket[bytes]], options: ServeOptions) -> Listener:
+    """Listen on loopback, and for other machines where that was asked for.
+
+    Raises:
+        MakeRealError: BACKEND_START_FAILED when the address is taken or none of this machine.
+    """
+    epoch = secrets.token_hex(8)
+    if options.listen is None:
+        return listen(context, epoch)
+    address = options.listen.resolve()
+    try:
+        return listen(context, epoch, kept_keys(options.data_dir), address)
+    except zmq.ZMQError as error:
+        context.destroy(linger=0)
+        raise MakeRealError(ErrorCode.BACKEND_START_FAILED, f"{address}: {error.strerror}") from error
 
 
 def worker_options(options: ServeOptions) -> list[str]:

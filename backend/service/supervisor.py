@@ -31,6 +31,7 @@ from protocol import (
     Progress,
     Query,
     Refused,
+    Release,
     Result,
     Status,
     Submit,
@@ -126,6 +127,8 @@ class Supervisor:
                 self._front.send(client, self._greet(message))
             case Ping():
                 self._front.send(client, self._pong())
+            case Release():
+                self._release(client)
             case Submit():
                 self._submit(client, message)
             case Planes():
@@ -149,7 +152,16 @@ class Supervisor:
         )
 
     def _pong(self) -> Pong:
-        return Pong(self._epoch, self._keeper.state, self._keeper.device)
+        keeper = self._keeper
+        reason = keeper.stopped_for
+        code, detail = (reason.code, reason.detail) if reason else (None, "")
+        return Pong(self._epoch, keeper.state, keeper.device, keeper.devices, code, detail)
+
+    def _release(self, client: bytes) -> None:
+        """Let the worker rest, unless a picture waits for it or is on its way."""
+        if not len(self._intake) and self._journal.unfinished_count() == 0:
+            self._keeper.rest()
+        self._front.send(client, self._pong())
 
     def _submit(self, client: bytes, submit: Submit) -> None:
         known = self._find(submit.job_id)
@@ -172,6 +184,8 @@ class Supervisor:
             )
         self._ledger.spool.check_room(submit.planes)
         self._intake.add(Job(submit.job_id, submit.request, submit.planes, submit.label), client)
+        # It gets ready while the planes travel.
+        self._keeper.revive()
 
     def _receive(self, chunk: Planes, buffer: memoryview) -> None:
         job = self._intake.find(chunk.job_id)
@@ -190,7 +204,6 @@ class Supervisor:
             self._ledger.change(job, Event.FAILED, error.code, error.detail)
         else:
             self._intake.remove(job.job_id)
-            self._keeper.revive()
             self._ledger.change(job, Event.PLANES_RECEIVED)
 
     def _cancel(self, client: bytes, job_id: str) -> None:

@@ -153,7 +153,7 @@ def main(make_engine: Callable[[str], Engine] = TorchEngine) -> None:
         write_message(outgoing, Error.of(error))
         sys.exit(EXIT_FAULT)
     worker = Worker(engine, options.data_dir, options.model_dir, outgoing)
-    write_message(outgoing, Pong("worker", WorkerState.IDLE, engine.device[:255]))
+    write_message(outgoing, Pong("worker", WorkerState.IDLE, engine.device[:255], engine.devices))
     inbox: queue.SimpleQueue[Submit] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(incoming, worker, inbox), daemon=True).start()
     while True:

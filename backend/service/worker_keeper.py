@@ -69,6 +69,8 @@ class WorkerKeeper:
         self._refusal: Error | None = None
         self.job_id = ""
         self.device = ""
+        self.devices: tuple[str, ...] = ()
+        self._is_resting = False
         self.stopped_for: MakeRealError | None = None
         self.inbox = context.socket(zmq.PULL)
         self.inbox.bind(ENDPOINT)
@@ -76,7 +78,7 @@ class WorkerKeeper:
     @property
     def state(self) -> WorkerState:
         """What the worker is doing."""
-        if self.stopped_for:
+        if self.stopped_for or self._is_resting:
             return WorkerState.STOPPED
         if not self._is_ready:
             return WorkerState.STARTING
@@ -94,10 +96,23 @@ class WorkerKeeper:
             self._kill_at = time.monotonic() + CANCEL_GRACE_S
             self._process.send(Cancel(job_id))
 
+    def rest(self) -> None:
+        """End a worker without a job until `revive`: only the end of a process gives all its memory back."""
+        if self.job_id or self.stopped_for or self._is_resting:
+            return
+        log.info("the worker is ended to free the device's memory")
+        self._is_resting = True
+        self._is_ready = False
+        self._start_at = None
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+
     def revive(self) -> None:
-        """Try again after the worker was given up: somebody may have mended what kept it from running."""
-        if self.stopped_for:
+        """Start again after a rest, or after the worker was given up: somebody may have mended the cause."""
+        if self.stopped_for or self._is_resting:
             self.stopped_for = None
+            self._is_resting = False
             self._deaths = 0
             self._start_at = 0.0
 
@@ -146,6 +161,7 @@ class WorkerKeeper:
             case Pong():
                 self._is_ready = True
                 self.device = report.device
+                self.devices = report.devices
             case Status() if report.state is not JobState.RUNNING:
                 self.job_id = ""
                 self._deaths = 0

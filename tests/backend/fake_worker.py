@@ -41,6 +41,7 @@ class FakeEngine:
 
     def __init__(self, device: str) -> None:
         self.device = f"fake {device}"
+        self.devices = ("cpu", "cuda:0 Fake GPU")
         self._script_path = Path(os.environ["FAKE_SCRIPT"])
         if self._script().get("refuse"):
             raise MakeRealError(ErrorCode.INSTALLATION_BROKEN, "no module named torch")

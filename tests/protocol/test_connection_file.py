@@ -18,6 +18,7 @@ from protocol import (
     default_connection_path,
     is_alive,
     read_connection,
+    read_remote_connection,
     remove_connection,
     write_connection,
 )
@@ -177,3 +178,20 @@ def test_the_folder_can_be_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert read_connection() is None
     write_connection(default_connection_path(), HERE)
     assert read_connection() == HERE
+
+
+def test_a_file_that_leads_to_another_machine_is_for_those_who_ask_for_one(path: Path) -> None:
+    elsewhere = dataclasses.replace(HERE, endpoint="tcp://render-box.studio:47110")
+    write_connection(path, elsewhere)
+    assert "names another machine" in refusal(path)
+    assert read_remote_connection(path) == elsewhere
+    path.chmod(0o644)
+    with pytest.raises(MakeRealError, match="0644"):
+        read_remote_connection(path)
+
+
+def test_a_copys_process_is_not_looked_for_here(path: Path) -> None:
+    write_connection(path, dataclasses.replace(HERE, pid=2**22 + 1))
+    assert read_connection(path) is None
+    assert read_remote_connection(path) is not None
+    assert read_remote_connection(path.with_name("none.json")) is None

@@ -18,6 +18,7 @@ from wiretap import Wiretap
 from protocol import (
     Client,
     Connection,
+    ErrorCode,
     Finished,
     Hello,
     Lost,
@@ -168,6 +169,7 @@ def test_a_client_with_wrong_keys_says_that_it_is_lost(
     client.close()
     assert isinstance(lost, Lost)
     assert words in lost.detail
+    assert lost.code is ErrorCode.KEY_REFUSED
     assert not server.heard
 
 
