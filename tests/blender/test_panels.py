@@ -112,7 +112,7 @@ def test_problem_is_readable_and_has_its_button(
     drawn = draw(addon, session.Session(session.Phase.NOT_INSTALLED, problem=problem), scene, monkeypatch)
     text = " ".join(drawn)
     assert "No backend is installed where the extension looks for it." in text
-    assert "Set the path of the make-real program" in text
+    assert "set the path of the make-real program" in text
     assert "make_real.open_preferences" in drawn
     blf.size(0, 11.0)
     sentences = [text for text in drawn if not text.startswith("make_real.") and " " in text]

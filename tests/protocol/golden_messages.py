@@ -30,6 +30,7 @@ from protocol import (
     Progress,
     Query,
     Refused,
+    Release,
     Result,
     Stage,
     Status,
@@ -41,8 +42,8 @@ from protocol import (
 from protocol.framing import encode
 
 FOLDER = Path(__file__).parent / "golden"
-CHANGED = {Submit: "v1.1"}
-"""Where the bytes of messages are that gained fields since version 1.0."""
+CHANGED = {Submit: "v1.1", Pong: "v1.1", Release: "v1.1"}
+"""Where the bytes of messages are that are new or gained fields since version 1.0."""
 
 _JOB_ID = "00112233445566778899aabbccddeeff"
 _IMAGE = PlaneSpec(PlaneName.IMAGE, DType.U16, (1, 2, 3), 12, bytes(range(16)))
@@ -67,12 +68,24 @@ MESSAGES: list[tuple[Message, list[bytes]]] = [
     (Cancel(_JOB_ID), []),
     (Query(_JOB_ID), []),
     (Ping(), []),
-    (Pong("e1", WorkerState.BUSY, "cuda:0 NVIDIA H100"), []),
+    (
+        Pong(
+            "e1",
+            WorkerState.STOPPED,
+            "cuda:0 NVIDIA H100",
+            ("cpu", "cuda:0 NVIDIA H100"),
+            ErrorCode.WORKER_CRASHED,
+            "exit status 3",
+        ),
+        [],
+    ),
+    (Release(), []),
     (Error(ErrorCode.LIMIT_EXCEEDED, "70000000 pixels, at most 67108864", _JOB_ID), []),
 ]
 
 EARLIER: list[tuple[Path, Message]] = [
     (FOLDER / "v1" / "submit.bin", Submit(_JOB_ID, _REQUEST_1_0, (_IMAGE, _GARMENT), "Robe d'été, frame 12")),
+    (FOLDER / "v1" / "pong.bin", Pong("e1", WorkerState.BUSY, "cuda:0 NVIDIA H100")),
 ]
 """Files of earlier releases, and what they mean today."""
 
