@@ -8,6 +8,9 @@ session/    the life of a job: a pure state machine, the conductor that carries 
 backend/    the backend's process
 compositor  the nodes
 panels, properties, preferences    what the artist sees and sets
+tickets     from a finished render to a job
+history/    every result of a scene, kept with its render
+sidebar     where the panels stand
 text        sentences that fit a panel
 compat      every difference between Blender's versions
 """
@@ -15,9 +18,23 @@ compat      every difference between Blender's versions
 from __future__ import annotations
 
 from . import operators, panels, preferences, properties
+from .history import freshness, places, shelf
+from .history import operators as history_operators
+from .history import panel as history_panel
 from .session import pump
 
-MODULES = (preferences, pump, properties, operators, panels)
+MODULES = (
+    preferences,
+    pump,
+    properties,
+    places,
+    shelf,
+    freshness,
+    operators,
+    history_operators,
+    panels,
+    history_panel,
+)
 
 
 def register() -> None:

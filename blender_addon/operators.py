@@ -1,45 +1,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the artist can click. Each operator checks, calls one plain function and reports."""
 
-import uuid
 from typing import ClassVar
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty
 
-from . import compositor, preferences, properties
-from .masks import garment
-from .picture import render_passes, results
-from .protocol import Finished, MakeRealError, PlaneName
+from . import compositor, preferences, properties, tickets
+from .protocol import MakeRealError
 from .session import events as ev
 from .session import pump
-from .session.conductor import Storing, Ticket
 from .session.state import Phase, can_translate
-
-
-def collect(scene: bpy.types.Scene) -> Ticket:
-    """Everything that one translation of the scene's finished render needs.
-
-    Raises:
-        MakeRealError: NO_RENDER, NO_MASK_PASSES, EMPTY_MASK.
-    """
-    request = properties.request(scene.make_real)
-    image = render_passes.display_picture(scene)
-    planes = {PlaneName.IMAGE: image, **garment.masks(scene, image.shape[:2])}
-    target = results.destination(scene, planes.get(PlaneName.GARMENT))
-
-    def store(finished: Finished) -> Storing:
-        told = finished.result
-        picture = results.Picture(finished.planes[PlaneName.IMAGE], told.recipe, told.report, told.seconds)
-        return results.store(target, picture)
-
-    return Ticket(
-        job_id=uuid.uuid4().hex,
-        label=f"{scene.name}, frame {scene.frame_current}"[:255],
-        request=request,
-        planes=planes,
-        store=store,
-    )
 
 
 class Translate(bpy.types.Operator):
@@ -67,7 +38,8 @@ class Translate(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Collect and submit."""
         try:
-            ticket = collect(context.scene)
+            request = properties.request(context.scene.make_real)
+            ticket = tickets.collect(context.scene).ticket(request)
         except MakeRealError as problem:
             pump.conductor().dispatch(ev.Failed(problem))
             return _refuse(self, problem)

@@ -10,20 +10,13 @@ import bpy
 from .picture.results import WARNINGS
 from .session import pump
 from .session.status_line import StatusLine, status_line
+from .sidebar import InImageEditor
 from .text import draw_text
 
 KIND_ICONS = {"OBJECT": "OBJECT_DATA", "MATERIAL": "MATERIAL", "COLLECTION": "OUTLINER_COLLECTION"}
 
 
-class _InImageEditor:
-    """Mixin: Blender draws nothing for a panel that inherits from a registered panel."""
-
-    bl_space_type = "IMAGE_EDITOR"
-    bl_region_type = "UI"
-    bl_category = "Make Real"
-
-
-class MAKE_REAL_PT_main(_InImageEditor, bpy.types.Panel):  # noqa: N801  Blender's naming rule
+class MAKE_REAL_PT_main(InImageEditor, bpy.types.Panel):  # noqa: N801  Blender's naming rule
     """State, progress and the button."""
 
     bl_label = "Make Real"
@@ -66,7 +59,7 @@ class MAKE_REAL_UL_picks(bpy.types.UIList):  # noqa: N801
         row.prop(item, "role", text="", emboss=False)
 
 
-class MAKE_REAL_PT_garment(_InImageEditor, bpy.types.Panel):  # noqa: N801
+class MAKE_REAL_PT_garment(InImageEditor, bpy.types.Panel):  # noqa: N801
     """What the garment is."""
 
     bl_label = "Garment"
@@ -85,7 +78,7 @@ class MAKE_REAL_PT_garment(_InImageEditor, bpy.types.Panel):  # noqa: N801
         layout.operator("make_real.enable_passes", icon="RENDERLAYERS")
 
 
-class MAKE_REAL_PT_settings(_InImageEditor, bpy.types.Panel):  # noqa: N801
+class MAKE_REAL_PT_settings(InImageEditor, bpy.types.Panel):  # noqa: N801
     """Everything that decides the picture."""
 
     bl_label = "Settings"
@@ -107,7 +100,7 @@ class MAKE_REAL_PT_settings(_InImageEditor, bpy.types.Panel):  # noqa: N801
             column.prop(settings, name)
 
 
-class MAKE_REAL_PT_backend(_InImageEditor, bpy.types.Panel):  # noqa: N801
+class MAKE_REAL_PT_backend(InImageEditor, bpy.types.Panel):  # noqa: N801
     """The backend by hand."""
 
     bl_label = "Backend"

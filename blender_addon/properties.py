@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the artist sets for a scene: the request's fields, and what the garment is."""
 
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
 import bpy
 from bpy.props import (
     BoolProperty,
@@ -12,7 +16,7 @@ from bpy.props import (
     StringProperty,
 )
 
-from .protocol import RANGES, WHOLE_NUMBERS, TranslationRequest
+from .protocol import RANGES, ErrorCode, MakeRealError, TranslationRequest
 from .session import pump
 
 DEFAULTS = TranslationRequest()
@@ -114,12 +118,36 @@ class MakeRealSettings(bpy.types.PropertyGroup):
 
 def request(settings: MakeRealSettings) -> TranslationRequest:
     """The request that the settings stand for."""
+    return request_of({name: getattr(settings, name) for name in asdict(DEFAULTS)})
+
+
+def request_of(values: Mapping[str, Any]) -> TranslationRequest:
+    """The request of some settings, by the fields' names; a field that is not given has its default.
+
+    Raises:
+        MakeRealError: INVALID_REQUEST for a field or value that this release does not know.
+    """
+    unknown = sorted(values.keys() - asdict(DEFAULTS).keys())
+    if unknown:
+        raise MakeRealError(ErrorCode.INVALID_REQUEST, f"a later release has made it: {', '.join(unknown)}")
     # A Blender float has 32 bits: 0.3 is 0.30000001192..., which would make another request of it.
-    numbers = {
-        name: getattr(settings, name) if name in WHOLE_NUMBERS else round(getattr(settings, name), 6)
-        for name in RANGES
+    exact = {name: round(value, 6) if isinstance(value, float) else value for name, value in values.items()}
+    return TranslationRequest(**exact)
+
+
+def apply(request: TranslationRequest, settings: MakeRealSettings) -> None:
+    """Let the settings stand for a request."""
+    for name, value in asdict(request).items():
+        setattr(settings, name, value)
+
+
+def in_words(values: Mapping[str, Any]) -> str:
+    """Settings for a person, by the names that the panel gives them: those that are not the defaults."""
+    labels = MakeRealSettings.bl_rna.properties
+    changed = {
+        name: value for name, value in values.items() if name in labels and value != getattr(DEFAULTS, name)
     }
-    return TranslationRequest(model=settings.model, **numbers)
+    return ", ".join(f"{labels[name].name} {value}" for name, value in changed.items()) or "Default settings"
 
 
 CLASSES = (GarmentPick, MakeRealSettings)

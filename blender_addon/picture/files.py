@@ -40,9 +40,19 @@ class ResultPaths:
         return self._named("mask.png")
 
     @property
+    def thumbnail(self) -> Path:
+        """Small 16-bit PNG for the history."""
+        return self._named("thumbnail.png")
+
+    @property
     def recipe(self) -> Path:
         """JSON: what reproduces the picture, and the figures about it."""
         return self._named("recipe.json")
+
+
+def every_file(paths: ResultPaths) -> tuple[Path, ...]:
+    """The files that a result may have."""
+    return paths.display, paths.linear, paths.mask, paths.thumbnail, paths.recipe
 
 
 def reserve(folder: Path) -> ResultPaths:

@@ -9,9 +9,13 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import numpy as np
 
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+HEAD_BYTES = 26
+"""Up to the colour type: signature, chunk head, width, height, bit depth, colour type."""
 COLOR_TYPES = {1: 0, 3: 2, 4: 6}
 """Channels -> colour type: grey, RGB, RGBA."""
 BYTES_AT_ONCE = 1 << 17
@@ -33,7 +37,7 @@ def encode(picture: np.ndarray, texts: Mapping[str, str]) -> Iterator[bytes]:
     height, width = picture.shape[:2]
     channels = 1 if picture.ndim == 2 else picture.shape[2]
     header = struct.pack(">IIBBBBB", width, height, 16, COLOR_TYPES[channels], 0, 0, 0)
-    yield b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header)
+    yield SIGNATURE + _chunk(b"IHDR", header)
     for keyword, text in texts.items():
         yield _chunk(b"iTXt", keyword.encode("latin-1") + b"\0\0\0\0\0" + text.encode("utf-8"))
     deflater = zlib.compressobj(4)
@@ -49,6 +53,21 @@ def encode(picture: np.ndarray, texts: Mapping[str, str]) -> Iterator[bytes]:
         above = lines[-1:]
         yield _chunk(b"IDAT", deflater.compress(filtered.tobytes()))
     yield _chunk(b"IDAT", deflater.flush()) + _chunk(b"IEND", b"")
+
+
+def channels(path: Path) -> int:
+    """Channels of a PNG file: 1 (grey), 3 or 4.
+
+    Raises:
+        OSError: It cannot be read.
+        ValueError: It is no PNG of these kinds.
+    """
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    for number, color_type in COLOR_TYPES.items():
+        if head.startswith(SIGNATURE) and head[-1:] == bytes([color_type]):
+            return number
+    raise ValueError(f"{path} is no grey, RGB or RGBA PNG")
 
 
 def _chunk(kind: bytes, data: bytes) -> bytes:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from .. import compat, compositor
+from .. import compositor
 from ..protocol import MakeRealError
 from . import exr, png, view_transform
 from . import files as picture_files
@@ -55,13 +55,17 @@ class Picture:
     seconds: Mapping[str, float]
 
 
-def destination(scene: bpy.types.Scene, garment: np.ndarray | None) -> Destination:
-    """Where a result of the scene belongs: beside the blend file, or in the extension's own folder."""
-    name = bpy.path.clean_name(scene.name)
-    if bpy.data.filepath:
-        folder = Path(bpy.path.abspath("//")) / "make_real" / name
-    else:
-        folder = Path(bpy.utils.extension_path_user(compat.EXTENSION, path="results", create=True)) / name
+Record = Callable[[ResultPaths, Picture], Iterator[None]]
+"""Takes a result into the scene's history once its files are written; raises MakeRealError like `store`."""
+
+
+def destination(scene: bpy.types.Scene, folder: Path, garment: np.ndarray | None) -> Destination:
+    """Where a result of the scene belongs.
+
+    Args:
+        folder: Of the scene's history.
+        garment: As in `Destination`.
+    """
     return Destination(
         folder=folder,
         blend_file=bpy.data.filepath,
@@ -73,7 +77,9 @@ def destination(scene: bpy.types.Scene, garment: np.ndarray | None) -> Destinati
     )
 
 
-def store(target: Destination, picture: Picture) -> Generator[None, None, MakeRealError | None]:
+def store(
+    target: Destination, picture: Picture, record: Record
+) -> Generator[None, None, MakeRealError | None]:
     """Write the result's files, then show it. Pauses between steps, which take milliseconds while files are
     written; loading a picture into Blender is one step however large it is.
 
@@ -91,8 +97,9 @@ def store(target: Destination, picture: Picture) -> Generator[None, None, MakeRe
         if target.garment is not None:
             yield from picture_files.write(paths.mask, png.encode(target.garment, {}))
         yield from picture_files.write(paths.recipe, [recipe.encode("utf-8")])
+        yield from record(paths, picture)
     except (MakeRealError, GeneratorExit):
-        for path in (paths.display, paths.mask, paths.recipe):
+        for path in picture_files.every_file(paths):
             path.unlink(missing_ok=True)
         raise
     scene = _show(target, picture, paths)
@@ -133,7 +140,7 @@ def _write_linear(paths: ResultPaths, target: Destination, picture: Picture, rec
 
 
 def _show(target: Destination, picture: Picture, paths: ResultPaths) -> bpy.types.Scene | None:
-    """Open the display picture in the Image Editors that show the render, unless another file is open by now.
+    """Show the display picture, unless another file is open by now.
 
     Returns:
         The scene that the result belongs to, None when it is not open any more.
@@ -141,16 +148,21 @@ def _show(target: Destination, picture: Picture, paths: ResultPaths) -> bpy.type
     scene = bpy.data.scenes.get(target.scene)
     if scene is None or bpy.data.filepath != target.blend_file:
         return None
-    image = bpy.data.images.load(picture_files.blender_path(paths.display), check_existing=False)
+    show(scene, paths, tuple(map(str, picture.recipe.get("warnings", ()))))
+    return scene
+
+
+def show(scene: bpy.types.Scene, paths: ResultPaths, warnings: Sequence[str]) -> None:
+    """Open a result in the Image Editors that show the render, or the result before this one."""
+    image = bpy.data.images.load(picture_files.blender_path(paths.display), check_existing=True)
     image.name = f"Make Real {paths.number:04}"
     image.colorspace_settings.name = "sRGB"
-    image[WARNINGS] = "\n".join(map(str, picture.recipe.get("warnings", ())))
+    image[WARNINGS] = "\n".join(warnings)
     previous = scene.make_real.result
     scene.make_real.result = image
     for space in _image_editors():
         if space.image is None or space.image.type == "RENDER_RESULT" or space.image == previous:
             space.image = image
-    return scene
 
 
 def _image_editors() -> Iterator[bpy.types.SpaceImageEditor]:

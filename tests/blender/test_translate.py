@@ -39,7 +39,7 @@ def own_changes(path: str) -> bool:
     """What Make Real is meant to change: its own settings' result, images and the compositor."""
     images = ("/images/Make Real 0001", "/images/0001_linear.exr", "/images/0001_mask.png")
     trees = ("/node_groups/Make Real", "/scenes/Scene/node_tree", "/scenes/Scene/compositing_node_group")
-    return path.startswith((*images, *trees, "/scenes/Scene/make_real/", "/scenes/Scene/use_nodes"))
+    return path.startswith((*images, *trees, "/scenes/Scene/make_real", "/scenes/Scene/use_nodes"))
 
 
 def test_click_to_picture(
@@ -56,7 +56,15 @@ def test_click_to_picture(
     assert session.problem is None
     assert session.phase == "ready"
     results = tmp_path / "make_real" / "Scene"
-    assert files(results) == ["0001_display.png", "0001_linear.exr", "0001_mask.png", "0001_recipe.json"]
+    assert files(results) == [
+        "0001_display.png",
+        "0001_linear.exr",
+        "0001_mask.png",
+        "0001_recipe.json",
+        "0001_thumbnail.png",
+        "history.jsonl",
+        "renders",
+    ]
     # The artist's picture is the backend's, bit for bit, and Blender shows it as it is.
     image = garment_scene.make_real.result
     assert image.name == "Make Real 0001"
@@ -312,8 +320,9 @@ def test_storing_that_is_given_up_leaves_no_file(
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shoot.blend"))
     results = addon("picture.results")
     picture = results.Picture(np.zeros((48, 64, 3), np.uint16), {}, {}, {})
-    storing = results.store(results.destination(garment_scene, None), picture)
     folder = tmp_path / "make_real" / "Scene"
+    target = results.destination(garment_scene, folder, None)
+    storing = results.store(target, picture, lambda _paths, _picture: iter(()))
     for _ in range(3):
         next(storing)
     assert files(folder)

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the panel knows of the histories: read from the disk when something happened, never while drawing.
+
+Blender's lists need properties to show: the window manager, which neither undo nor the blend file's scenes touch,
+holds one shelf for each history, with the entries' numbers. Everything else comes from the copy in memory.
+"""
+
+from pathlib import Path
+
+import bpy
+import bpy.utils.previews
+from bpy.app.handlers import persistent
+from bpy.props import CollectionProperty, IntProperty, StringProperty
+
+from ..picture.files import ResultPaths
+from ..picture.results import Destination
+from ..protocol import MakeRealError
+from . import index, places
+from .index import Entry, History
+from .recorder import write_events
+
+_histories: dict[str, tuple[Path, History]] = {}
+"""History's id -> its folder and content."""
+_previews: bpy.utils.previews.ImagePreviewCollection | None = None
+
+
+class HistoryItem(bpy.types.PropertyGroup):
+    """One line of the list; `name` is what the list's search looks through."""
+
+    number: IntProperty(name="Number", description="Number of the result's files")
+    history: StringProperty(name="History", description="Id of the history that it belongs to")
+    rating: IntProperty(
+        name="Rating",
+        description="How much you like this picture, 0 to 5",
+        min=0,
+        max=index.MAX_RATING,
+        get=lambda item: _value(item, "rating", 0),
+        set=lambda item, value: _write(item, index.rated(item.number, value)),
+    )
+    notes: StringProperty(
+        name="Notes",
+        description="Your own words about this picture; the list's search finds them",
+        get=lambda item: _value(item, "notes", ""),
+        set=lambda item, value: _write(item, index.noted(item.number, value)),
+    )
+
+
+class HistoryShelf(bpy.types.PropertyGroup):
+    """The list of one history; `name` is the history's id."""
+
+    entries: CollectionProperty(type=HistoryItem)
+    active: IntProperty(name="Entry", description="The result that the buttons below act on")
+    problem: StringProperty(name="Problem", description="What could not be read or written")
+
+
+def _value(item: HistoryItem, name: str, missing: object) -> object:
+    _folder, history = _histories.get(item.history, (None, History()))
+    entry = history.entries.get(item.number)
+    return getattr(entry, name) if entry else missing
+
+
+def _write(item: HistoryItem, event: index.Event) -> None:
+    folder, _history = _histories[item.history]
+    try:
+        write_events(folder, event)
+        _histories[item.history] = (folder, index.read(folder))
+    except (MakeRealError, OSError, ValueError) as problem:
+        # A property's setter has no operator that could report.
+        _shelves()[item.history].problem = str(problem)
+
+
+def _shelves() -> bpy.types.bpy_prop_collection:
+    return bpy.context.window_manager.make_real_shelves
+
+
+# What draws
+
+
+def of_scene(scene: bpy.types.Scene) -> HistoryShelf | None:
+    """The scene's list, None before its first result."""
+    return _shelves().get(scene.make_real_history.history)
+
+
+def history(scene: bpy.types.Scene) -> History:
+    """The scene's history as it was last read."""
+    return _histories.get(scene.make_real_history.history, (None, History()))[1]
+
+
+def entry(scene: bpy.types.Scene, number: int) -> Entry | None:
+    """An entry of the scene's history as it was last read."""
+    return history(scene).entries.get(number)
+
+
+def active(scene: bpy.types.Scene) -> Entry | None:
+    """The entry that is marked in the scene's list."""
+    shelf = of_scene(scene)
+    if shelf is None or not 0 <= shelf.active < len(shelf.entries):
+        return None
+    return entry(scene, shelf.entries[shelf.active].number)
+
+
+def files_of(scene: bpy.types.Scene, number: int) -> ResultPaths:
+    """Where an entry's files are."""
+    return ResultPaths(_histories[scene.make_real_history.history][0], number)
+
+
+def icon(scene: bpy.types.Scene, number: int) -> int:
+    """The entry's thumbnail, 0 without one."""
+    preview = _previews.get(str(files_of(scene, number).thumbnail)) if _previews else None
+    return preview.icon_id if preview else 0
+
+
+# What reads the disk
+
+
+def refresh(scene: bpy.types.Scene) -> None:
+    """Read the scene's history again."""
+    if places.is_missing(scene):
+        shelf = _shelf(scene.make_real_history.history)
+        shelf.problem = f"The history is not at {bpy.path.abspath(scene.make_real_history.folder)} any more"
+        return
+    folder = places.folder(scene)
+    try:
+        content = index.read(folder)
+    except (OSError, ValueError) as error:
+        identity = scene.make_real_history.history
+        if identity:
+            _shelf(identity).problem = f"{folder / index.FILE}: {error}"
+        return
+    if not content.history:
+        return
+    if scene.is_editable:
+        places.point(scene, folder)
+    _histories[content.history] = (folder, content)
+    _fill(_shelf(content.history), folder, content)
+
+
+def _shelf(identity: str) -> HistoryShelf:
+    shelf = _shelves().get(identity)
+    if shelf is None:
+        shelf = _shelves().add()
+        shelf.name = identity
+    return shelf
+
+
+def _fill(shelf: HistoryShelf, folder: Path, content: History) -> None:
+    """List the newest first; the marked entry stays marked, unless the newest was marked and a newer one came."""
+    marked = shelf.entries[shelf.active].number if 0 < shelf.active < len(shelf.entries) else None
+    shelf.problem = f"{content.unreadable} lines of {index.FILE} cannot be read" if content.unreadable else ""
+    shelf.entries.clear()
+    shelf.active = 0
+    for position, made in enumerate(reversed(content.entries.values())):
+        item = shelf.entries.add()
+        item.number, item.history = made.number, content.history
+        item.name = f"{made.number:04} {made.request.get('model', '')} {made.cell} {made.notes}"
+        if made.number == marked:
+            shelf.active = position
+        thumbnail = ResultPaths(folder, made.number).thumbnail
+        if _previews is not None and str(thumbnail) not in _previews and thumbnail.exists():
+            _previews.load(str(thumbnail), str(thumbnail), "IMAGE")
+
+
+def refresh_all() -> None:
+    """Read the histories of every scene of the file."""
+    for scene in bpy.data.scenes:
+        refresh(scene)
+
+
+def refresh_soon() -> None:
+    """For `draw`, which may neither read the disk nor write properties."""
+    if not bpy.app.timers.is_registered(refresh_all):
+        bpy.app.timers.register(refresh_all)
+
+
+def tell(scene: bpy.types.Scene, problem: str) -> None:
+    """Show a problem in the scene's list, if it has one."""
+    shelf = of_scene(scene)
+    if shelf is not None:
+        shelf.problem = problem
+
+
+def result_arrived(target: Destination) -> None:
+    """A job's result was stored: list it, if its scene is still open."""
+    scene = bpy.data.scenes.get(target.scene)
+    if scene is not None and scene.is_editable and places.folder(scene) == target.folder:
+        refresh(scene)
+        shelf = of_scene(scene)
+        if shelf is not None:
+            shelf.active = 0
+
+
+@persistent
+def _after_change(*_unused: object) -> None:
+    """Another file, or an undo that may have brought an old pointer back."""
+    refresh_all()
+
+
+def register() -> None:
+    """Make the list known to Blender."""
+    global _previews
+    bpy.utils.register_class(HistoryItem)
+    bpy.utils.register_class(HistoryShelf)
+    bpy.types.WindowManager.make_real_shelves = CollectionProperty(type=HistoryShelf)
+    _previews = bpy.utils.previews.new()
+    for handlers in (bpy.app.handlers.load_post, bpy.app.handlers.undo_post, bpy.app.handlers.redo_post):
+        handlers.append(_after_change)
+
+
+def unregister() -> None:
+    """Take it back."""
+    global _previews
+    for handlers in (bpy.app.handlers.load_post, bpy.app.handlers.undo_post, bpy.app.handlers.redo_post):
+        handlers.remove(_after_change)
+    if bpy.app.timers.is_registered(refresh_all):
+        bpy.app.timers.unregister(refresh_all)
+    bpy.utils.previews.remove(_previews)
+    _previews = None
+    _histories.clear()
+    del bpy.types.WindowManager.make_real_shelves
+    bpy.utils.unregister_class(HistoryShelf)
+    bpy.utils.unregister_class(HistoryItem)

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From a scene's finished render to a job: collected once, it can be sent with any number of requests."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field, replace
+
+import bpy
+import numpy as np
+
+from .history import index, kept_renders, places, shelf
+from .history.index import Entry
+from .history.recorder import Recorder
+from .masks import garment
+from .picture import render_passes, results
+from .picture.view_transform import View
+from .protocol import Finished, PlaneName, TranslationRequest
+from .session.conductor import Storing, Ticket
+
+
+@dataclass(frozen=True)
+class Collected:
+    """A render that was taken, and where its results belong.
+
+    Args:
+        planes: What is sent.
+        target: Where results go.
+        when: When it was taken, as `index.now` gives it.
+    """
+
+    planes: dict[PlaneName, np.ndarray] = field(repr=False)
+    target: results.Destination
+    when: str
+
+    def ticket(self, request: TranslationRequest, cell: str = "", reproduces: Entry | None = None) -> Ticket:
+        """A job on this render.
+
+        Args:
+            cell: Its place in a sheet of variants, in words.
+            reproduces: The entry that it shall repeat.
+        """
+
+        def store(finished: Finished) -> Storing:
+            told = finished.result
+            picture = results.Picture(
+                finished.planes[PlaneName.IMAGE], told.recipe, told.report, told.seconds
+            )
+            # An unsaved file may have been saved meanwhile, and its history moved beside it.
+            target = replace(self.target, folder=places.follow(self.target.folder))
+            recorder = Recorder(target, request, self.planes, self.when, cell, reproduces)
+            problem = yield from results.store(target, picture, recorder.record)
+            shelf.result_arrived(target)
+            return problem
+
+        label = ", ".join(filter(None, (self.target.scene, f"frame {self.target.frame}", cell)))
+        return Ticket(uuid.uuid4().hex, label[:255], request, self.planes, store)
+
+
+def collect(scene: bpy.types.Scene) -> Collected:
+    """Take the scene's finished render.
+
+    Raises:
+        MakeRealError: NO_RENDER, NO_MASK_PASSES, EMPTY_MASK.
+    """
+    image = render_passes.display_picture(scene)
+    planes = {PlaneName.IMAGE: image, **garment.masks(scene, image.shape[:2])}
+    target = results.destination(scene, places.folder(scene), planes.get(PlaneName.GARMENT))
+    return Collected(planes, target, index.now())
+
+
+def recollect(scene: bpy.types.Scene, entry: Entry) -> Collected:
+    """Take the kept render of an entry, to make its picture again.
+
+    Raises:
+        MakeRealError: PICTURE_UNREADABLE.
+    """
+    folder = places.folder(scene)
+    planes = kept_renders.load(folder, entry.render)
+    here = results.destination(scene, folder, planes.get(PlaneName.GARMENT))
+    target = replace(here, frame=entry.frame, view=View(**entry.view))
+    return Collected(planes, target, entry.collected)
