@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ def load_model(folder: Path, device: str = "cpu", domain_folder: Path | None = N
         negative=None if negative is None else negative.to(target, unet.dtype),
         domain=None if domain is None else domain.name,
         guidance_gain=1.0 if domain is None else domain.guidance_gain,
-        native_area=math.prod(native_size(folder, unet, autoencoder.factor)),
+        native_area=math.prod(native_size(folder, unet.config.sample_size, autoencoder.factor)),
     )
 
 
@@ -190,15 +190,21 @@ def read_schedule(folder: Path) -> tuple[Float64[np.ndarray, " timesteps"], str]
         raise _broken(path, error) from error
 
 
-def native_size(folder: Path, unet: UNet2DConditionModel, factor: int) -> tuple[int, int]:
+def native_size(folder: Path, sample_size: int | Sequence[int], factor: int) -> tuple[int, int]:
     """Columns and rows of latent cells that the network was trained on.
 
     Those of {"native": [width, height]} (pixels) in `make_real.json`, else the network's sample size.
+
+    Args:
+        sample_size: Of the network's configuration: a side, or rows and columns.
+        factor: Pixels along the side of a latent cell.
+
+    Raises:
+        MakeRealError: MODEL_BROKEN when `make_real.json` cannot be read.
     """
     path = folder / "make_real.json"
     if not path.is_file():
-        size = unet.config.sample_size
-        rows, columns = size if isinstance(size, list | tuple) else (size, size)
+        rows, columns = (sample_size, sample_size) if isinstance(sample_size, int) else sample_size
         return int(columns), int(rows)
     try:
         width, height = _read_json(path)["native"]

@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Conditioning of the network: the empty prompt and the negative domain embedding, as the encoders give them.
+"""Conditioning of the network: prompts and the negative domain embedding, as the encoders give them.
 
-A translation needs no other text, so both are computed once at load and the text encoders are let go.
+A translation needs the empty prompt and the embedding alone, so both are computed once at load and the text
+encoders are let go.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
@@ -27,8 +28,8 @@ class Conditioning:
         pooled: Projected text embedding of the second encoder; SDXL only.
     """
 
-    hidden: Float[Tensor, "1 tokens channels"]
-    pooled: Float[Tensor, "1 channels"] | None = None
+    hidden: Float[Tensor, "texts tokens channels"]
+    pooled: Float[Tensor, "texts channels"] | None = None
 
     def to(self, device: torch.device, dtype: torch.dtype) -> Conditioning:
         """The same on a device and in an element type."""
@@ -61,7 +62,18 @@ class TextEncoder:
         tokens = [self.tokenizer.bos_token_id] * (count + 1) + [self.tokenizer.eos_token_id]
         tokens += [self.tokenizer.pad_token_id] * (length - len(tokens))
         with _embeddings_replaced(self.encoder, vectors):
-            return self.encoder(torch.tensor([tokens]), output_hidden_states=True)
+            return self.encoder(torch.tensor([tokens], device=self.encoder.device), output_hidden_states=True)
+
+    def tokenize(self, prompt: str) -> Int[Tensor, "1 tokens"]:
+        """Token ids of a prompt, cut or padded to the encoder's length."""
+        ids: Tensor = self.tokenizer(
+            prompt, padding="max_length", truncation=True, return_tensors="pt"
+        ).input_ids
+        return ids.to(self.encoder.device)
+
+    def encode_prompt(self, prompt: str) -> Any:
+        """Encode a prompt as diffusers' pipelines do."""
+        return self.encoder(self.tokenize(prompt), output_hidden_states=True)
 
 
 @contextmanager
@@ -92,9 +104,13 @@ def load_text_encoders(folder: Path) -> list[TextEncoder]:
         tokenizer = CLIPTokenizer.from_pretrained(
             folder / key.replace("text_encoder", "tokenizer"), local_files_only=True
         )
-        encoder = kind.from_pretrained(
-            folder / key, local_files_only=True, use_safetensors=True, dtype=torch.float32
-        ).eval()
+        encoder = (
+            kind.from_pretrained(
+                folder / key, local_files_only=True, use_safetensors=True, dtype=torch.float32
+            )
+            .eval()
+            .requires_grad_(False)
+        )
         encoders.append(TextEncoder(key, tokenizer, encoder))
     return encoders
 
@@ -105,23 +121,30 @@ def empty_conditioning(encoders: Sequence[TextEncoder], zeros: bool) -> Conditio
     Args:
         zeros: SDXL base was trained with zeros for the empty prompt (`force_zeros_for_empty_prompt`).
     """
-    conditioning = _conditioning(encoders, [torch.zeros(0, e.width) for e in encoders])
+    conditioning = prompt_conditioning(encoders, "")
     if not zeros or conditioning.pooled is None:
         return conditioning
     return Conditioning(torch.zeros_like(conditioning.hidden), torch.zeros_like(conditioning.pooled))
 
 
+@torch.no_grad()
+def prompt_conditioning(encoders: Sequence[TextEncoder], prompt: str) -> Conditioning:
+    """Conditioning of a prompt, the empty one without SDXL's zeros."""
+    return _combine([e.encode_prompt(prompt) for e in encoders])
+
+
 def domain_conditioning(
-    encoders: Sequence[TextEncoder], embedding: dict[str, Float[Tensor, "vectors channels"]]
+    encoders: Sequence[TextEncoder], embedding: Mapping[str, Float[Tensor, "vectors channels"]]
 ) -> Conditioning:
-    """Conditioning of a domain embedding: one set of vectors for each text encoder, by the encoder's key."""
-    return _conditioning(encoders, [embedding[e.key] for e in encoders])
+    """Conditioning of a domain embedding: one set of vectors for each text encoder, by the encoder's key.
+
+    Gradients reach the vectors.
+    """
+    return _combine([e.encode(embedding[e.key]) for e in encoders])
 
 
-@torch.inference_mode()
-def _conditioning(encoders: Sequence[TextEncoder], vectors: Sequence[Tensor]) -> Conditioning:
+def _combine(outputs: Sequence[Any]) -> Conditioning:
     """SD takes the last hidden state; SDXL the last but one of both encoders, and the second's projection."""
-    outputs = [e.encode(v) for e, v in zip(encoders, vectors, strict=True)]
     if len(outputs) == 1:
         return Conditioning(outputs[0].last_hidden_state)
     return Conditioning(torch.cat([o.hidden_states[-2] for o in outputs], dim=-1), outputs[-1].text_embeds)
