@@ -39,11 +39,11 @@ class Translate(bpy.types.Operator):
         """Collect and submit."""
         try:
             request = properties.request(context.scene.make_real)
-            ticket = tickets.collect(context.scene).ticket(request)
+            collecting = tickets.collect(context.scene, request)
         except MakeRealError as problem:
             pump.conductor().dispatch(ev.Failed(problem))
             return _refuse(self, problem)
-        pump.conductor().translate(ticket)
+        pump.conductor().translate(collecting, tickets.label(context.scene))
         pump.wake()
         if self.wait and bpy.app.background:
             pump.run_until_idle(self.timeout)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import uuid
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 
 import bpy
@@ -16,7 +16,7 @@ from .masks import garment
 from .picture import render_passes, results
 from .picture.view_transform import View
 from .protocol import Finished, PlaneName, TranslationRequest
-from .session.conductor import Storing, Ticket
+from .session.conductor import Collecting, Storing, Ticket
 
 
 @dataclass(frozen=True)
@@ -53,23 +53,28 @@ class Collected:
             shelf.result_arrived(target)
             return problem
 
-        label = ", ".join(filter(None, (self.target.scene, f"frame {self.target.frame}", cell)))
-        return Ticket(uuid.uuid4().hex, label[:255], request, self.planes, store)
+        return Ticket(request, self.planes, store)
 
 
-def collect(scene: bpy.types.Scene) -> Collected:
-    """Take the scene's finished render.
+def label(scene: bpy.types.Scene, cell: str = "") -> str:
+    """What the artist calls a job on the scene's render."""
+    return ", ".join(filter(None, (scene.name, f"frame {scene.frame_current}", cell)))
+
+
+def collect(scene: bpy.types.Scene, request: TranslationRequest) -> Collecting:
+    """Take the scene's finished render for one job: saved now, read in the steps that this returns.
 
     Raises:
-        MakeRealError: NO_RENDER, NO_MASK_PASSES, EMPTY_MASK.
+        MakeRealError: NO_RENDER; while it is read NO_MASK_PASSES, EMPTY_MASK.
     """
     image = render_passes.display_picture(scene)
     planes = {PlaneName.IMAGE: image, **garment.masks(scene, image.shape[:2])}
     target = results.destination(scene, places.folder(scene), planes.get(PlaneName.GARMENT))
-    return Collected(planes, target, index.now())
+    collected = Collected(planes, target, index.now())
+    return _at_once(collected.ticket(request))
 
 
-def recollect(scene: bpy.types.Scene, entry: Entry) -> Collected:
+def recollect(scene: bpy.types.Scene, entry: Entry, request: TranslationRequest) -> Collecting:
     """Take the kept render of an entry, to make its picture again.
 
     Raises:
@@ -79,4 +84,10 @@ def recollect(scene: bpy.types.Scene, entry: Entry) -> Collected:
     planes = kept_renders.load(folder, entry.render)
     here = results.destination(scene, folder, planes.get(PlaneName.GARMENT))
     target = replace(here, frame=entry.frame, view=View(**entry.view))
-    return Collected(planes, target, entry.collected)
+    collected = Collected(planes, target, entry.collected)
+    return _at_once(collected.ticket(request, reproduces=entry))
+
+
+def _at_once(ticket: Ticket) -> Generator[None, None, Ticket]:
+    yield
+    return ticket

@@ -95,8 +95,8 @@ class HistoryReproduce(_OnEntry, bpy.types.Operator):
     def act(self, context: bpy.types.Context, entry: Entry) -> set[str]:
         """Submit the kept render with the same request."""
         request = properties.request_of(entry.request)
-        ticket = tickets.recollect(context.scene, entry).ticket(request, reproduces=entry)
-        pump.conductor().translate(ticket)
+        collecting = tickets.recollect(context.scene, entry, request)
+        pump.conductor().translate(collecting, tickets.label(context.scene))
         pump.wake()
         return {"FINISHED"}
 

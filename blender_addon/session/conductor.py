@@ -7,6 +7,7 @@ Nothing here waits, and nothing here knows Blender: where a picture goes to is t
 from __future__ import annotations
 
 import time
+import uuid
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
@@ -31,9 +32,11 @@ from ..protocol import (
     read_connection,
 )
 from . import events as ev
-from .state import Phase, Session, advance
+from .state import Phase, Session, advance, can_translate
 
 CLIENT_NAME = "make_real extension"
+LABEL_CHARACTERS = 255
+"""What the backend's journal keeps of a label."""
 LOOK_INTERVAL_S = 0.25
 """Seconds between two looks at the connection file."""
 OTHER_BACKEND_INTERVAL_S = 1.0
@@ -41,6 +44,8 @@ OTHER_BACKEND_PATIENCE_S = 30.0
 """Seconds that another backend is given to become reachable, or to go."""
 
 Storing = Generator[None, None, MakeRealError | None]
+"""Takes a result home, a few milliseconds of work at a time; returns what could not be done although the picture is
+safe, raises MakeRealError when it is not."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +53,17 @@ class Ticket:
     """A picture that was collected.
 
     Args:
-        store: Takes the result home in small steps; returns what could not be done although the picture is
-            safe, raises MakeRealError when it is not.
+        store: Begins to take the result home.
     """
 
-    job_id: str
-    label: str
     request: TranslationRequest
     planes: dict[PlaneName, np.ndarray] = field(repr=False)
     store: Callable[[Finished], Storing]
+
+
+Collecting = Generator[None, None, Ticket]
+"""Reads a render that was saved, a few milliseconds of work at a time. Between two steps the artist may undo, or open
+another file: it holds nothing of Blender's data. Raises MakeRealError."""
 
 
 class Conductor:
@@ -74,7 +81,8 @@ class Conductor:
         self._client: Client | None = None
         self._process: BackendProcess | None = None
         self._ending: list[BackendProcess] = []
-        self._tickets: dict[str, Ticket] = {}
+        self._collecting: Collecting | None = None
+        self._ticket: Ticket | None = None
         self._finished: Finished | None = None
         self._storing: Storing | None = None
         self._next_look = 0.0
@@ -91,10 +99,15 @@ class Conductor:
         """Whether nothing is under way."""
         return self.session.job is None and self.session.phase not in (Phase.STARTING, Phase.LOST)
 
-    def translate(self, ticket: Ticket) -> None:
-        """Take a picture; ignored while there is another one (`session.can_translate`)."""
-        self._tickets[ticket.job_id] = ticket
-        self.dispatch(ev.TranslateClicked(ticket.job_id, ticket.label))
+    def translate(self, collecting: Collecting, label: str) -> None:
+        """Take a picture; ignored while there is another one (`state.can_translate`).
+
+        Args:
+            label: What the artist calls it.
+        """
+        if can_translate(self.session):
+            self._collecting = collecting
+            self.dispatch(ev.TranslateClicked(uuid.uuid4().hex, label[:LABEL_CHARACTERS]))
 
     def dispatch(self, event: ev.Event) -> None:
         """Advance the session and carry out what follows."""
@@ -112,12 +125,12 @@ class Conductor:
         self._look_for_connection()
         if self._client:
             self._hear(self._client, budget_s / 2)
-        while self._storing and time.perf_counter() < deadline:
-            self._store_a_little()
+        while self._work_a_little() and time.perf_counter() < deadline:
+            pass
 
     def quit(self) -> None:
         """Blender or the extension ends: close the sockets and the backend."""
-        self._stop_storing()
+        self._give_up_picture()
         self._close_client()
         for process in [*self._ending, self._process]:
             if process:
@@ -169,13 +182,36 @@ class Conductor:
         for message in client.poll(budget_s):
             if client is not self._client:
                 return
-            if isinstance(message, Finished) and message.job_id in self._tickets:
+            if isinstance(message, Finished) and self._is_current(message.job_id):
                 self._finished = message
             event = _event_of(message)
             if event is not None:
                 self.dispatch(event)
         if self.session.phase is Phase.LOADING and client.pong and client.pong.device:
             self.dispatch(ev.Welcomed(client.pong.device))
+
+    def _is_current(self, job_id: str) -> bool:
+        return self.session.job is not None and self.session.job.job_id == job_id
+
+    def _work_a_little(self) -> bool:
+        """Do one step of what takes long; False when there is nothing like that."""
+        if self._collecting:
+            self._collect_a_little()
+        elif self._storing:
+            self._store_a_little()
+        else:
+            return False
+        return True
+
+    def _collect_a_little(self) -> None:
+        job_id = self.session.job.job_id
+        try:
+            next(self._collecting)
+        except StopIteration as end:
+            self._collecting, self._ticket = None, end.value
+            self.dispatch(ev.Collected(job_id))
+        except MakeRealError as problem:
+            self.dispatch(ev.JobEnded(job_id, problem))
 
     def _store_a_little(self) -> None:
         job_id = self._finished.job_id
@@ -186,10 +222,11 @@ class Conductor:
         except MakeRealError as problem:
             self.dispatch(ev.JobEnded(job_id, problem))
 
-    def _stop_storing(self) -> None:
-        if self._storing:
-            self._storing.close()
-        self._storing = self._finished = None
+    def _give_up_picture(self) -> None:
+        for work in (self._collecting, self._storing):
+            if work:
+                work.close()
+        self._collecting = self._ticket = self._storing = self._finished = None
 
     # What is done
 
@@ -209,18 +246,16 @@ class Conductor:
                     self._ending.append(self._process)
                     self._process = None
             case ev.Submit(job_id):
-                self._submit(self._tickets[job_id])
+                self._submit(job_id, self._ticket)
             case ev.CancelJob(job_id):
                 self._client.cancel(job_id)
-            case ev.StoreResult(job_id):
-                self._storing = self._tickets[job_id].store(self._finished)
+            case ev.StoreResult():
+                self._storing = self._ticket.store(self._finished)
             case ev.Acknowledge(job_id):
                 if self._client:
                     self._client.acknowledge(job_id)
-            case ev.ForgetJob(job_id):
-                self._tickets.pop(job_id, None)
-                if self._finished and self._finished.job_id == job_id:
-                    self._stop_storing()
+            case ev.ForgetJob():
+                self._give_up_picture()
 
     def _start_process(self) -> None:
         try:
@@ -239,11 +274,11 @@ class Conductor:
             self._client.close()
         self._client = None
 
-    def _submit(self, ticket: Ticket) -> None:
+    def _submit(self, job_id: str, ticket: Ticket) -> None:
         try:
-            self._client.submit(ticket.request, ticket.planes, job_id=ticket.job_id, label=ticket.label)
+            self._client.submit(ticket.request, ticket.planes, job_id=job_id, label=self.session.job.label)
         except MakeRealError as problem:
-            self.dispatch(ev.JobEnded(ticket.job_id, problem))
+            self.dispatch(ev.JobEnded(job_id, problem))
 
 
 def _event_of(message: object) -> ev.Event | None:

@@ -22,10 +22,17 @@ class StopClicked:
 
 @dataclass(frozen=True)
 class TranslateClicked:
-    """A picture was collected and shall be translated."""
+    """A picture shall be translated; the render was saved, and is to be read."""
 
     job_id: str
     label: str
+
+
+@dataclass(frozen=True)
+class Collected:
+    """The render was read, and can be sent."""
+
+    job_id: str
 
 
 @dataclass(frozen=True)
@@ -123,13 +130,13 @@ class JobEnded:
 
 @dataclass(frozen=True)
 class Failed:
-    """Something failed before a job existed, for example collecting the picture."""
+    """Something failed before a job existed, for example saving the render."""
 
     problem: MakeRealError
 
 
 Event = (
-    StartClicked | StopClicked | TranslateClicked | CancelClicked | BackendMissing | BackendFailed
+    StartClicked | StopClicked | TranslateClicked | Collected | CancelClicked | BackendMissing | BackendFailed
     | BackendGone | ConnectionSeen | Welcomed | ConnectionLost | JobQueued | JobProgressed | JobFinished
     | ResultStored | JobEnded | Failed
 )  # fmt: skip

@@ -63,7 +63,7 @@ def _on_timer() -> float | None:
         # Blender drops a timer that raises; without this the panel would say for ever that it works.
         conductor().dispatch(BackendFailed(MakeRealError(ErrorCode.INTERNAL, str(error))))
         raise
-    if session().phase in (Phase.NOT_INSTALLED, Phase.STOPPED):
+    if session().job is None and session().phase in (Phase.NOT_INSTALLED, Phase.STOPPED):
         return None
     return IDLE_INTERVAL_S if conductor().is_idle else BUSY_INTERVAL_S
 

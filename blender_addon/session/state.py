@@ -25,6 +25,7 @@ from .events import (
     CancelClicked,
     CancelJob,
     CloseClient,
+    Collected,
     ConnectionLost,
     ConnectionSeen,
     Effect,
@@ -72,6 +73,7 @@ class Job:
     Args:
         job_id: UUID of the protocol.
         label: What the artist calls it: scene and frame.
+        collected: The render was read; until then nothing can be sent.
         sent: Given to the client that is open now.
         restarts: Starts of the backend that this job has outlived.
         cancelling: Cancel was clicked; the backend's answer is awaited.
@@ -84,6 +86,7 @@ class Job:
 
     job_id: str
     label: str
+    collected: bool = False
     sent: bool = False
     restarts: int = 0
     cancelling: bool = False
@@ -148,14 +151,19 @@ def _stop_clicked(state: Session, event: StopClicked) -> Outcome:
 
 def _translate_clicked(state: Session, event: TranslateClicked) -> Outcome:
     if not can_translate(state):
-        return state, (ForgetJob(event.job_id),)
-    job = Job(event.job_id, event.label)
-    asked = replace(state, job=job, problem=None)
+        return state, ()
+    return replace(state, job=Job(event.job_id, event.label), problem=None), ()
+
+
+def _collected(state: Session, event: Collected) -> Outcome:
+    if not _is_current(state, event.job_id):
+        return state, ()
+    job = replace(state.job, collected=True)
     if state.phase in (Phase.NOT_INSTALLED, Phase.STOPPED):
-        return replace(asked, phase=Phase.STARTING), (FindBackend(),)
+        return replace(state, phase=Phase.STARTING, job=job), (FindBackend(),)
     if state.phase in CONNECTED:
-        return replace(asked, phase=Phase.BUSY, job=replace(job, sent=True)), (Submit(job.job_id),)
-    return asked, ()
+        return replace(state, phase=Phase.BUSY, job=replace(job, sent=True)), (Submit(job.job_id),)
+    return replace(state, job=job), ()
 
 
 def _cancel_clicked(state: Session, event: CancelClicked) -> Outcome:
@@ -199,7 +207,7 @@ def _welcomed(state: Session, event: Welcomed) -> Outcome:
     if state.phase in (Phase.NOT_INSTALLED, Phase.STOPPED):
         return state, ()
     state = replace(state, device=event.device)
-    if state.job is None:
+    if state.job is None or not state.job.collected:
         return replace(state, phase=_resting(state)), ()
     if state.job.sent:
         return replace(state, phase=Phase.BUSY), ()
@@ -261,6 +269,7 @@ _HANDLERS: dict[type, Callable] = {
     StartClicked: _start_clicked,
     StopClicked: _stop_clicked,
     TranslateClicked: _translate_clicked,
+    Collected: _collected,
     CancelClicked: _cancel_clicked,
     BackendMissing: _backend_missing,
     BackendFailed: _backend_failed,

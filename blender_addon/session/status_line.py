@@ -63,6 +63,8 @@ def status_line(session: Session) -> StatusLine:
 def _job_text(phase: Phase, job: Job) -> str:
     if job.cancelling:
         return "Cancelling"
+    if not job.collected:
+        return "Reading the render"
     if phase is Phase.STARTING:
         return "Starting the backend again" if job.restarts else "Starting the backend"
     if phase is Phase.LOST:

@@ -14,9 +14,10 @@ import stat
 import sys
 import tempfile
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -79,6 +80,15 @@ def scene() -> bpy.types.Scene:
     scene.cycles.samples = 16
     scene.cycles.use_denoising = False
     return scene
+
+
+def drained(steps: Generator) -> Any:
+    """What work done in steps returns, all steps done at once."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 def add_cube(

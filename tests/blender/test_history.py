@@ -12,7 +12,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
-from conftest import MODULE
+from conftest import MODULE, drained
 from test_garment import LEFT, pick
 from test_translate import TIMEOUT_S, files, pump_until, refused, translate_and_wait
 
@@ -70,7 +70,8 @@ def test_an_entry_tells_everything(addon: Callable, saved: bpy.types.Scene, back
     assert shelf_numbers(addon, saved) == [1]
     # The render that it was made from is kept bit for bit.
     planes = addon("history.kept_renders").load(addon("history.places").folder(saved), entry.render)
-    collected = addon("tickets").collect(saved).planes
+    request = addon("properties").request(saved.make_real)
+    collected = drained(addon("tickets").collect(saved, request)).planes
     assert planes.keys() == collected.keys() == {"image", "garment"}
     assert all(np.array_equal(planes[name], collected[name]) for name in planes)
 

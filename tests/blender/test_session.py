@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import random
+from dataclasses import replace
 
 import pytest
 from conftest import MODULE
@@ -16,9 +17,10 @@ protocol = importlib.import_module(f"{MODULE}.protocol")
 Phase, Session, Job = session.Phase, session.Session, session.Job
 
 PROBLEM = protocol.MakeRealError(protocol.ErrorCode.INTERNAL, "why")
-UNSENT = Job("a", "Scene, frame 1")
-SENT = Job("a", "Scene, frame 1", sent=True)
-CANCELLING = Job("a", "Scene, frame 1", sent=True, cancelling=True)
+READING = Job("a", "Scene, frame 1")
+UNSENT = Job("a", "Scene, frame 1", collected=True)
+SENT = Job("a", "Scene, frame 1", collected=True, sent=True)
+CANCELLING = Job("a", "Scene, frame 1", collected=True, sent=True, cancelling=True)
 
 
 def state(phase: str, job=None, device: str = "cpu", problem=None):
@@ -29,13 +31,18 @@ TABLE = [
     # before, event, phase after, job kept, effects
     (state("stopped"), ev.StartClicked(), "starting", False, [ev.FindBackend]),
     (state("ready"), ev.StartClicked(), "ready", False, []),
-    (state("stopped"), ev.TranslateClicked("a", ""), "starting", True, [ev.FindBackend]),
-    (state("not_installed"), ev.TranslateClicked("a", ""), "starting", True, [ev.FindBackend]),
-    (state("starting"), ev.TranslateClicked("a", ""), "starting", True, []),
-    (state("loading"), ev.TranslateClicked("a", ""), "busy", True, [ev.Submit]),
-    (state("ready"), ev.TranslateClicked("a", ""), "busy", True, [ev.Submit]),
-    (state("lost"), ev.TranslateClicked("a", ""), "lost", True, []),
-    (state("busy", SENT), ev.TranslateClicked("b", ""), "busy", True, [ev.ForgetJob]),
+    (state("stopped"), ev.TranslateClicked("a", ""), "stopped", True, []),
+    (state("busy", SENT), ev.TranslateClicked("b", ""), "busy", True, []),
+    (state("stopped", READING), ev.Collected("a"), "starting", True, [ev.FindBackend]),
+    (state("not_installed", READING), ev.Collected("a"), "starting", True, [ev.FindBackend]),
+    (state("starting", READING), ev.Collected("a"), "starting", True, []),
+    (state("loading", READING), ev.Collected("a"), "busy", True, [ev.Submit]),
+    (state("ready", READING), ev.Collected("a"), "busy", True, [ev.Submit]),
+    (state("lost", READING), ev.Collected("a"), "lost", True, []),
+    (state("ready", READING), ev.Collected("other"), "ready", True, []),
+    (state("starting", READING), ev.Welcomed("cpu"), "ready", True, []),
+    (state("stopped", READING), ev.JobEnded("a", PROBLEM), "stopped", False, [ev.ForgetJob]),
+    (state("stopped", READING), ev.CancelClicked(), "stopped", False, [ev.ForgetJob]),
     (state("starting", UNSENT), ev.BackendMissing(PROBLEM), "not_installed", False, [ev.ForgetJob]),
     (state("starting", UNSENT), ev.BackendFailed(PROBLEM), "stopped", False, [ev.ForgetJob, ev.CloseClient]),
     (state("starting", UNSENT), ev.BackendGone(PROBLEM), "stopped", False, [ev.ForgetJob, ev.CloseClient]),
@@ -102,6 +109,7 @@ def some_event(chooser: random.Random):
             ev.StartClicked(),
             ev.StopClicked(),
             ev.TranslateClicked(job_id, "label"),
+            ev.Collected(job_id),
             ev.CancelClicked(),
             ev.BackendMissing(PROBLEM),
             ev.BackendFailed(PROBLEM),
@@ -126,7 +134,7 @@ def test_any_sequence_keeps_the_promises(seed: int) -> None:
     for _ in range(400):
         event = some_event(chooser)
         if isinstance(event, ev.TranslateClicked):
-            if event.job_id in held:
+            if event.job_id in held or not session.can_translate(now):
                 continue
             held.add(event.job_id)
         now, effects = session.advance(now, event)
@@ -138,7 +146,7 @@ def test_any_sequence_keeps_the_promises(seed: int) -> None:
         assert held == ({now.job.job_id} if now.job else set()), "pixels are kept for nothing"
         assert (now.phase == "busy") <= (now.job is not None)
         if now.phase in ("stopped", "not_installed"):
-            assert now.job is None
+            assert now.job is None or not now.job.collected
         line = status.status_line(now)
         assert line.text
         assert (line.fraction is None) == (now.job is None)
@@ -161,9 +169,10 @@ def test_every_problem_has_words_and_a_button_that_exists() -> None:
     ("before", "text"),
     [
         (state("starting", UNSENT), "Starting the backend"),
-        (state("starting", Job("a", "", restarts=1)), "Starting the backend again"),
-        (state("busy", Job("a", "", stage="denoising", step=3, steps=15)), "Denoising, step 3 of 15"),
-        (state("busy", Job("a", "", position=2)), "Waiting for 2 other pictures"),
+        (state("starting", replace(SENT, restarts=1)), "Starting the backend again"),
+        (state("stopped", READING), "Reading the render"),
+        (state("busy", replace(SENT, stage="denoising", step=3, steps=15)), "Denoising, step 3 of 15"),
+        (state("busy", replace(SENT, position=2)), "Waiting for 2 other pictures"),
         (state("busy", Job("a", "", cancelling=True)), "Cancelling"),
         (state("ready"), "Ready on cpu"),
     ],

@@ -224,10 +224,9 @@ def test_backend_not_found(
     backend("invert")
     monkeypatch.setenv("MAKE_REAL_PROGRAM", "/nowhere/make-real")
     before = snapshot.of_file()
-    text = refused(bpy.ops.make_real.translate)
-    assert "/nowhere/make-real" in text
-    assert "preferences" in text
-    session = addon("session.pump").session()
+    session = translate_and_wait(addon)
+    assert "/nowhere/make-real" in session.problem.message
+    assert "preferences" in session.problem.message
     assert (session.phase, session.job, session.problem.code) == ("not_installed", None, "backend_not_found")
     assert snapshot.difference(before, snapshot.of_file()) == []
 
@@ -283,6 +282,7 @@ def test_cancel_then_the_next_picture(
 def test_cancel_while_starting(addon: Callable, garment_scene: bpy.types.Scene, backend: Callable) -> None:
     backend("invert")
     bpy.ops.make_real.translate()
+    pump_until(addon, lambda session: session.phase == "starting")
     assert bpy.ops.make_real.cancel() == {"FINISHED"}
     session = addon("session.pump").run_until_idle(TIMEOUT_S)
     assert (session.phase, session.problem) == ("ready", None)
