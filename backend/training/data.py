@@ -38,13 +38,18 @@ class Pictures:
     garments: list[str]
     domain: str
 
-    def captions(self) -> list[str]:
-        """One caption a picture: domain and garment words."""
-        return [f"a {self.domain} of a {garment}" for garment in self.garments]
+    def captions(self, domain: str) -> list[str]:
+        """One caption a picture, as if it were of that domain."""
+        return [caption(domain, garment) for garment in self.garments]
 
     def to(self, device: torch.device) -> Pictures:
         """The same pictures with the pixels on another device."""
         return Pictures(self.pixels.to(device), self.garments, self.domain)
+
+
+def caption(domain: str, garment: str) -> str:
+    """What a picture is called: domain (`photo` or `render`) and garment word."""
+    return f"a {domain} of a {garment}"
 
 
 def _read(stored: bytes) -> UInt8[np.ndarray, "height width 3"]:
@@ -142,5 +147,5 @@ def _turn_hue(
 def augment(
     pixels: UInt8[Tensor, "batch 3 height width"], generator: torch.Generator
 ) -> Float[Tensor, "batch 3 512 384"]:
-    """One training picture each: a crop of the native size, recoloured; -1..1."""
-    return recolour(crop(pixels, NATIVE_SIZE, (1.0, 1.6), generator), generator) * 2 - 1
+    """One training picture each: a crop of the native size, recoloured; 0..1."""
+    return recolour(crop(pixels, NATIVE_SIZE, (1.0, 1.6), generator), generator)

@@ -25,51 +25,91 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from .data import NATIVE_SIZE, Pictures, augment, read_pack
+from .bridge import noisy_pair
+from .data import NATIVE_SIZE, Pictures, augment, caption, read_pack
+from .rendered_look import look_rendered
 from .text import WIDTH, new_text_encoder, write_tokenizer
 
 TRANSLATION_TIMESTEPS = 520
 TRANSLATION_SHARE = 0.8
 CAPTION_DROPOUT = 0.15
-PHOTO_SHARE = 0.6
+SHARES = (0.5, 0.15, 0.35)
+"""Of photos, of rendered looks and of renders in a batch."""
 EMA_DECAY = 0.998
 
 
 @dataclass(frozen=True)
 class Bank:
-    """Encoded training crops of one domain, ready on the device.
+    """Encoded training crops under the captions of one domain, ready on the device.
 
     Args:
-        latents: (crops 32 64 48) half precision, scaled to unit variance.
+        latents: (crops 32 64 48) half precision, scaled to unit variance: what the captions ask for.
+        rendered: The same crops with the rendered look; the `latents` themselves where nothing is to change.
         captions: Index of each crop's caption in the list of all captions.
     """
 
     latents: Float[Tensor, "crops channels h w"]
+    rendered: Float[Tensor, "crops channels h w"]
     captions: Int[Tensor, " crops"]
 
 
+@dataclass(frozen=True)
+class Banks:
+    """What the denoiser learns from.
+
+    Args:
+        photos: Photos under captions of photos, paired with their rendered look.
+        looks: The rendered looks of the same photos under captions of renders, as they are.
+        renders: Renders under captions of renders, as they are.
+    """
+
+    photos: Bank
+    looks: Bank
+    renders: Bank
+
+
 @torch.no_grad()
-def encode_bank(
-    vae: AutoencoderTiny, pictures: Pictures, captions: list[str], crops: int, generator: torch.Generator
-) -> Bank:
-    """Encode `crops` augmented crops of the pictures, each picture about equally often."""
-    latents, indices = [], []
+def encode_banks(
+    vae: AutoencoderTiny,
+    photos: Pictures,
+    renders: Pictures,
+    captions: list[str],
+    crops: int,
+    generator: torch.Generator,
+) -> Banks:
+    """Encode `crops` augmented crops of either domain, each picture about equally often."""
     index_of = {caption: index for index, caption in enumerate(captions)}
-    caption_of = torch.tensor([index_of[caption] for caption in pictures.captions()])
-    count = len(pictures.pixels)
-    order = torch.cat([torch.randperm(count) for _ in range(-(-crops // count))])[:crops]
-    for chosen in order.split(64):
-        crop = augment(pictures.pixels[chosen.to(pictures.pixels.device)], generator)
-        encoded = vae.encode(crop.to(vae.dtype)).latents * vae.config.scaling_factor
-        latents.append(encoded.half())
-        indices.append(caption_of[chosen])
-    return Bank(torch.cat(latents), torch.cat(indices).to(generator.device))
+
+    def choose(pictures: Pictures) -> Int[Tensor, " crops"]:
+        count = len(pictures.pixels)
+        rounds = [torch.randperm(count, generator=generator, device=generator.device)] * -(-crops // count)
+        return torch.cat(rounds)[:crops]
+
+    def called(pictures: Pictures, domain: str, chosen: Tensor) -> Int[Tensor, " crops"]:
+        indices = torch.tensor([index_of[name] for name in pictures.captions(domain)], device=chosen.device)
+        return indices[chosen]
+
+    def encode(pixels: Float[Tensor, "batch 3 height width"]) -> Tensor:
+        return (vae.encode((pixels * 2 - 1).to(vae.dtype)).latents * vae.config.scaling_factor).half()
+
+    chosen = choose(photos)
+    clean, looks = [], []
+    for few in chosen.split(64):
+        crops_of_few = augment(photos.pixels[few], generator)
+        clean.append(encode(crops_of_few))
+        looks.append(encode(look_rendered(crops_of_few, generator)))
+    latents, rendered = torch.cat(clean), torch.cat(looks)
+    photo_bank = Bank(latents, rendered, called(photos, "photo", chosen))
+    look_bank = Bank(rendered, rendered, called(photos, "render", chosen))
+    chosen = choose(renders)
+    latents = torch.cat([encode(augment(renders.pixels[few], generator)) for few in chosen.split(64)])
+    return Banks(photo_bank, look_bank, Bank(latents, latents, called(renders, "render", chosen)))
 
 
-def draw(bank: Bank, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """A random batch of a bank: latents in float32 and caption indices."""
+def draw(bank: Bank, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """A random batch of a bank: latents and rendered latents in float32, and caption indices."""
     chosen = torch.randint(len(bank.latents), (count,), generator=generator, device=generator.device)
-    return bank.latents[chosen].float(), bank.captions[chosen]
+    return bank.latents[chosen].float(), bank.rendered[chosen].float(), bank.captions[chosen]
 
 
 def draw_timesteps(count: int, generator: torch.Generator) -> Int[Tensor, " count"]:
@@ -134,21 +174,21 @@ def tokenize(
 def noise_prediction_loss(
     unet: Callable[..., Any],
     latents: Float[Tensor, "batch channels h w"],
+    rendered: Float[Tensor, "batch channels h w"],
     text: Float[Tensor, "batch tokens width"],
     alphas_cumprod: Float[Tensor, " timesteps"],
     generator: torch.Generator,
 ) -> Float[Tensor, ""]:
-    """Mean of |eps - eps_theta(z_t, t, v)|^2 (method, eq. 1) at drawn timesteps."""
+    """Mean of |eps - eps_theta(z_t, t, v)|^2 (method, eq. 1) at drawn timesteps, with the noise of `bridge`."""
     timesteps = draw_timesteps(len(latents), generator)
     noise = torch.randn(latents.shape, generator=generator, device=latents.device)
-    alpha = alphas_cumprod[timesteps].view(-1, 1, 1, 1)
-    noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
+    noisy, target = noisy_pair(latents, rendered, noise, timesteps, alphas_cumprod)
     # On CPUs without bfloat16 units the convolutions would crawl.
     with torch.autocast(latents.device.type, torch.bfloat16, enabled=latents.is_cuda):
         predicted = unet(
             noisy.contiguous(memory_format=torch.channels_last), timesteps, text, return_dict=False
         )[0]
-    return functional.mse_loss(predicted.float(), noise)
+    return functional.mse_loss(predicted.float(), target)
 
 
 class Average:
@@ -176,8 +216,7 @@ def train(
     unet: UNet2DConditionModel,
     text_encoder: CLIPTextModel,
     tokens: Int[Tensor, "captions tokens"],
-    photos: Bank,
-    renders: Bank,
+    banks: Banks,
     *,
     minutes: float,
     batch: int,
@@ -198,7 +237,8 @@ def train(
         parameters, betas=(0.9, 0.99), weight_decay=0.01, fused=device.type == "cuda"
     )
     network = torch.compile(unet, mode="reduce-overhead") if device.type == "cuda" else unet
-    photo_count = round(PHOTO_SHARE * batch)
+    counts = [round(share * batch) for share in SHARES[1:]]
+    counts.insert(0, batch - sum(counts))
     started: float | None = None
     losses: list[Tensor] = []
     for step in itertools.count():
@@ -212,15 +252,16 @@ def train(
             group["lr"] = min(1, (step + 1) / 200) * (
                 learning_rates[0] + done * (learning_rates[1] - learning_rates[0])
             )
-        drawn = [draw(photos, photo_count, generator), draw(renders, batch - photo_count, generator)]
-        latents, captions = torch.cat([d[0] for d in drawn]), torch.cat([d[1] for d in drawn])
+        sources = (banks.photos, banks.looks, banks.renders)
+        drawn = [draw(bank, count, generator) for bank, count in zip(sources, counts, strict=True)]
+        latents, rendered, captions = (torch.cat(parts) for parts in zip(*drawn, strict=True))
         dropped = torch.rand(batch, generator=generator, device=device) < CAPTION_DROPOUT
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             embeddings = text_encoder(tokens)[0]
         text = embeddings[torch.where(dropped, torch.zeros_like(captions), captions)]
         if device.type == "cuda":
             torch.compiler.cudagraph_mark_step_begin()
-        loss = noise_prediction_loss(network, latents, text, alphas_cumprod, generator)
+        loss = noise_prediction_loss(network, latents, rendered, text, alphas_cumprod, generator)
         losses.append(loss.detach().clone())
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -243,27 +284,29 @@ def caption_contrast(
     unet: UNet2DConditionModel,
     text_encoder: CLIPTextModel,
     tokens: Int[Tensor, "captions tokens"],
-    banks: dict[str, Bank],
+    banks: Banks,
     batch: int,
     generator: torch.Generator,
 ) -> None:
     """Print each bank's loss under its own captions and under none: what the text tells the network."""
     alphas_cumprod = new_scheduler().alphas_cumprod.to(generator.device)
     embeddings = text_encoder(tokens)[0]
-    for name, bank in banks.items():
+    for name, bank in vars(banks).items():
         values = {"own caption": 0.0, "no caption": 0.0}
         for kind in values:
             seeded = torch.Generator(generator.device).manual_seed(1)
             for _ in range(4):
-                latents, captions = draw(bank, batch, seeded)
+                latents, rendered, captions = draw(bank, batch, seeded)
                 text = embeddings[captions if kind == "own caption" else torch.zeros_like(captions)]
-                values[kind] += float(noise_prediction_loss(unet, latents, text, alphas_cumprod, seeded)) / 4
+                loss = noise_prediction_loss(unet, latents, rendered, text, alphas_cumprod, seeded)
+                values[kind] += float(loss) / 4
         print(f"{name}: " + ", ".join(f"{kind} {value:.4f}" for kind, value in values.items()), flush=True)
 
 
 def all_captions(domains: list[Pictures]) -> list[str]:
     """Every caption once, the empty one first, in an order that does not depend on the pictures' order."""
-    return ["", *sorted({caption for pictures in domains for caption in pictures.captions()})]
+    words = {garment for pictures in domains for garment in pictures.garments}
+    return ["", *sorted(caption(domain, word) for domain in ("photo", "render") for word in words)]
 
 
 def main() -> None:
@@ -288,19 +331,17 @@ def main() -> None:
     captions = all_captions(domains)
     vae = AutoencoderTiny.from_pretrained(arguments.model / "vae", torch_dtype=torch.float32).to(device)
     vae = vae.to(torch.bfloat16) if device.type == "cuda" else vae
-    photos, renders = (encode_bank(vae, d, captions, arguments.crops, generator) for d in domains)
+    banks = encode_banks(vae, *domains, captions, arguments.crops, generator)
     words = re.findall("[a-z]+", " ".join(captions))
     tokenizer, text_encoder, unet = load_or_create(arguments.model, words)
     unet.to(device, memory_format=torch.channels_last)
     text_encoder.to(device)
     tokens = tokenize(tokenizer, captions, device)
     train(
-        unet, text_encoder, tokens, photos, renders, minutes=arguments.minutes, batch=arguments.batch,
+        unet, text_encoder, tokens, banks, minutes=arguments.minutes, batch=arguments.batch,
         learning_rates=tuple(arguments.learning_rates), generator=generator,
     )  # fmt: skip
-    caption_contrast(
-        unet, text_encoder, tokens, {"photos": photos, "renders": renders}, arguments.batch, generator
-    )
+    caption_contrast(unet, text_encoder, tokens, banks, arguments.batch, generator)
     text_encoder.half().save_pretrained(arguments.model / "text_encoder")
     unet.half().save_pretrained(arguments.model / "unet", max_shard_size="15MB")
     new_scheduler().save_pretrained(arguments.model / "scheduler")

@@ -4,8 +4,9 @@
     python -m backend.training.domain --pack DIR --model DIR --positive-minutes 3 --negative-minutes 2
 
 Positive: LoRA on the attention and feed-forward layers learns the photos, half the time without a caption, so that
-the empty prompt comes to mean a photo (method, eq. 1). Negative: with that network frozen, as many token vectors as
-the text encoder has free slots learn the renders (eq. 2). Both go to the model directory's `domain/`.
+the empty prompt comes to mean a photo (method, eq. 1), with the noise of `bridge`. Negative: with that network
+frozen, as many token vectors as the text encoder has free slots learn the renders (eq. 2). Both go to the model
+directory's `domain/`.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from .denoiser import (
     all_captions,
     caption_contrast,
     draw,
-    encode_bank,
+    encode_banks,
     load_or_create,
     new_scheduler,
     noise_prediction_loss,
@@ -40,10 +41,8 @@ from .denoiser import (
 LORA_RANK = 32
 LORA_LAYERS = ["to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out"]
 POSITIVE_CAPTION_DROPOUT = 0.5
-REFERENCE_CONTRAST = 0.05
-"""Root mean square between the two predictions of guidance at which 7.5 is a clear and bearable effect."""
-CALIBRATION_TIMESTEP = 281
-"""Where a translation at strength 0.3 and 50 steps starts."""
+GUIDANCE_GAIN = round(1 / (7.5 - 1), 4)
+"""Makes guidance 7.5, the paper's, walk the whole bridge from render to photo (see `bridge`)."""
 
 
 def minimise(
@@ -86,10 +85,10 @@ def fine_tune_on_photos(
     alphas_cumprod = new_scheduler().alphas_cumprod.to(generator.device)
 
     def loss_of_step() -> Float[Tensor, ""]:
-        latents, captions = draw(photos, batch, generator)
+        latents, rendered, captions = draw(photos, batch, generator)
         dropped = torch.rand(batch, generator=generator, device=generator.device) < POSITIVE_CAPTION_DROPOUT
         text = embeddings[torch.where(dropped, torch.zeros_like(captions), captions)]
-        return noise_prediction_loss(unet, latents, text, alphas_cumprod, generator)
+        return noise_prediction_loss(unet, latents, rendered, text, alphas_cumprod, generator)
 
     trained = [parameter for parameter in unet.parameters() if parameter.requires_grad]
     minimise(trained, loss_of_step, minutes=minutes, learning_rate=4e-4, name="positive")
@@ -136,35 +135,12 @@ def learn_negative_embedding(
     alphas_cumprod = new_scheduler().alphas_cumprod.to(device)
 
     def loss_of_step() -> Float[Tensor, ""]:
-        latents, _ = draw(renders, batch, generator)
+        latents, rendered, _ = draw(renders, batch, generator)
         text = embed_vectors(text_encoder, empty, vectors).expand(batch, -1, -1)
-        return noise_prediction_loss(unet, latents, text, alphas_cumprod, generator)
+        return noise_prediction_loss(unet, latents, rendered, text, alphas_cumprod, generator)
 
     minimise([vectors], loss_of_step, minutes=minutes, learning_rate=5e-3, name="negative")
     return vectors.detach().float().cpu()
-
-
-@torch.no_grad()
-def calibrate_gain(
-    unet: UNet2DConditionModel,
-    empty: Float[Tensor, "1 tokens width"],
-    negative: Float[Tensor, "1 tokens width"],
-    renders: Bank,
-    *,
-    batch: int,
-    generator: torch.Generator,
-) -> float:
-    """The domain's `guidance_gain`: reference contrast over this domain's, measured on renders."""
-    latents, _ = draw(renders, batch, generator)
-    alpha = new_scheduler().alphas_cumprod[CALIBRATION_TIMESTEP].to(generator.device)
-    noise = torch.randn(latents.shape, generator=generator, device=generator.device)
-    noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
-    predicted = [
-        unet(noisy, CALIBRATION_TIMESTEP, text.expand(batch, -1, -1), return_dict=False)[0]
-        for text in (empty, negative)
-    ]
-    contrast = float((predicted[0] - predicted[1]).square().mean().sqrt())
-    return round(REFERENCE_CONTRAST / contrast, 2)
 
 
 def main() -> None:
@@ -186,26 +162,19 @@ def main() -> None:
     captions = all_captions(domains)
     vae = AutoencoderTiny.from_pretrained(arguments.model / "vae", torch_dtype=torch.float32).to(device)
     vae = vae.to(torch.bfloat16) if device.type == "cuda" else vae
-    photos, renders = (encode_bank(vae, d, captions, arguments.crops, generator) for d in domains)
+    banks = encode_banks(vae, *domains, captions, arguments.crops, generator)
     tokenizer, text_encoder, unet = load_or_create(arguments.model, [])
     unet.to(device, memory_format=torch.channels_last)
     text_encoder.to(device).requires_grad_(False)
     tokens = tokenize(tokenizer, captions, device)
     lora = fine_tune_on_photos(
-        unet, text_encoder(tokens)[0], photos,
+        unet, text_encoder(tokens)[0], banks.photos,
         minutes=arguments.positive_minutes, batch=arguments.batch, generator=generator,
     )  # fmt: skip
-    caption_contrast(
-        unet, text_encoder, tokens, {"photos": photos, "renders": renders}, arguments.batch, generator
-    )
+    caption_contrast(unet, text_encoder, tokens, banks, arguments.batch, generator)
     vectors = learn_negative_embedding(
-        unet, text_encoder, tokenizer, renders,
+        unet, text_encoder, tokenizer, banks.renders,
         minutes=arguments.negative_minutes, batch=arguments.batch, generator=generator,
-    )  # fmt: skip
-    empty = tokenize(tokenizer, [""], device)
-    gain = calibrate_gain(
-        unet, text_encoder(empty)[0], embed_vectors(text_encoder, empty, vectors.to(device)), renders,
-        batch=8, generator=generator,
     )  # fmt: skip
     out = arguments.model / "domain"
     out.mkdir(exist_ok=True)
@@ -216,7 +185,7 @@ def main() -> None:
         "name": "garments",
         "negative_embedding": "negative_embedding.safetensors",
         "unet_lora": "unet_lora.safetensors",
-        "guidance_gain": gain,
+        "guidance_gain": GUIDANCE_GAIN,
     }
     (out / "domain.json").write_text(json.dumps(description, indent=2) + "\n")
 

@@ -3,9 +3,8 @@
 
     python -m backend.training.pack --photos DIR --renders DIR --out DIR
 
-The two domains must differ in what the translation is to change (light, cloth, skin) and in nothing else that a
-network could tell them apart by. Photos arrive as JPEG files of a phone; renders are clean. So the renders go
-through what the photos went through: a slight blur of a lens and JPEG at a random quality.
+Photos keep the bytes that the phone stored. Renders are stored with as little loss as their number allows: what a
+lens and a phone do to a picture is part of what the translation is to learn.
 """
 
 from __future__ import annotations
@@ -23,8 +22,7 @@ from PIL import Image, ImageFilter
 from .splits import split_of_sender
 
 PHOTOS_PER_SENDER = 140
-JPEG_QUALITIES = (72, 93)
-LENS_BLUR_PX = (0.0, 0.7)
+RENDER_QUALITY = 93
 
 
 @dataclass(frozen=True)
@@ -58,15 +56,14 @@ def pack_photos(photos: Path, out: Path, seed: int) -> list[Entry]:
     return entries
 
 
-def photograph(render: Image.Image, rng: random.Random) -> bytes:
-    """JPEG bytes of a render after a lens's blur, as a phone would have stored it."""
-    blurred = render.convert("RGB").filter(ImageFilter.GaussianBlur(rng.uniform(*LENS_BLUR_PX)))
+def encode_jpeg(render: Image.Image) -> bytes:
+    """JPEG bytes of a render with full chroma."""
     stored = io.BytesIO()
-    blurred.save(stored, "JPEG", quality=rng.randint(*JPEG_QUALITIES))
+    render.convert("RGB").save(stored, "JPEG", quality=RENDER_QUALITY, subsampling=0)
     return stored.getvalue()
 
 
-def pack_renders(renders: Path, out: Path, seed: int) -> list[Entry]:
+def pack_renders(renders: Path, out: Path) -> list[Entry]:
     """JPEG-encode the renders that `scripts/scenes/training_renders.py` made."""
     entries = []
     with (
@@ -76,7 +73,7 @@ def pack_renders(renders: Path, out: Path, seed: int) -> list[Entry]:
         for row in csv.DictReader(table):
             index = int(row["index"])
             with Image.open(renders / f"{index:06d}.png") as picture:
-                stored = photograph(picture, random.Random(f"{seed} {index}"))
+                stored = encode_jpeg(picture)
             member = tarfile.TarInfo(f"{index:06d}.jpg")
             member.size = len(stored)
             target.addfile(member, io.BytesIO(stored))
@@ -96,7 +93,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     entries = pack_photos(arguments.photos, arguments.out, arguments.seed)
-    entries += pack_renders(arguments.renders, arguments.out, arguments.seed)
+    entries += pack_renders(arguments.renders, arguments.out)
     with (arguments.out / "pack.csv").open("w", newline="") as table:
         writer = csv.writer(table)
         writer.writerow(["name", "domain", "garment"])

@@ -42,7 +42,7 @@ def packed(tmp_path):
             writer.writerow([number, "dress", "one sender"])
     Image.new("RGB", (512, 384), (10, 200, 30)).save(renders / "000007.png")
     (renders / "renders.csv").write_text("index,garment,category\n7,skirt_01,skirt\n")
-    entries = pack.pack_photos(photos, out, seed=0) + pack.pack_renders(renders, out, seed=0)
+    entries = pack.pack_photos(photos, out, seed=0) + pack.pack_renders(renders, out)
     with (out / "pack.csv").open("w", newline="") as table:
         writer = csv.writer(table)
         writer.writerow(["name", "domain", "garment"])
@@ -56,7 +56,7 @@ def test_no_sender_dominates_the_pack(packed):
 
 def test_a_render_is_packed_upright_with_its_category(packed):
     renders = read_pack(packed, "render")
-    assert renders.captions() == ["a render of a skirt"]
+    assert renders.captions("photo") == ["a photo of a skirt"]
     assert renders.pixels.shape == (1, 3, 532, 400)
     assert renders.pixels.float().mean((0, 2, 3)).tolist() == pytest.approx([10, 200, 30], abs=4)
 
