@@ -3,8 +3,9 @@
 
 A renderer's cloth is cleaner than a camera's: no lint and no uneven yarn (textures are even, denoisers smooth
 what is left), softer folds (simulations and normal maps are coarser than cloth), flatter tones (view transforms
-compress them), edges without a lens's softness, and colour as sharp as light, which no camera records. Taking these from a photo gives pairs of one garment in both domains, which photos and
-renders of different garments cannot give. `bridge` says how the network learns from them.
+compress them), edges without a lens's softness, and colour as sharp as light, which no camera records. Taking
+these from a photo gives pairs of one garment in both domains, which photos and renders of different garments
+cannot give. `bridge` says how the network learns from them.
 """
 
 from __future__ import annotations
