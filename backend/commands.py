@@ -11,6 +11,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from backend.adaptation.command import adapt
+from backend.evaluation.command import evaluate
 from backend.places import default_data_dir
 from protocol import RANGES, ErrorCode, MakeRealError, PlaneName, TranslationRequest
 
@@ -40,6 +41,7 @@ app = typer.Typer(
 models_app = typer.Typer(help="Models that a translation may use.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 app.command()(adapt)
+app.command()(evaluate)
 
 DataDir = Annotated[
     Path | None,

@@ -46,7 +46,7 @@ make_backend() {
   local python
   python=$(find_python 3.11)
   "$python" -m venv "$1"
-  "$1/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[dev,adapt]'
+  "$1/bin/python" -m pip install --quiet --disable-pip-version-check --editable '.[dev,evaluate,adapt]'
   touch "$1/.ready"
 }
 

@@ -17,6 +17,7 @@ Split: TypeAlias = Literal["train", "tune", "test"]
 SALT = "make-real 322"
 TEST_SHARE = 0.25
 TUNE_SHARE = 0.12
+TUNE_GARMENTS_SHARE = 0.2
 
 
 def split_of_sender(sender_id: str) -> Split:
@@ -25,8 +26,21 @@ def split_of_sender(sender_id: str) -> Split:
     Args:
         sender_id: As the table of the photos has it, such as `"204"`.
     """
-    digest = hashlib.sha256(f"{SALT} {sender_id}".encode()).digest()
-    position = int.from_bytes(digest[:8], "big") / 2**64
+    position = _position(sender_id)
     if position < TEST_SHARE:
         return "test"
     return "tune" if position < TEST_SHARE + TUNE_SHARE else "train"
+
+
+def is_tune_garment(garment: str) -> bool:
+    """Whether renders of a training garment are kept for choices and calibration.
+
+    Held-out garments are none of these: `scripts/scenes/catalogue.py` keeps them from all training renders.
+    """
+    return _position(f"garment {garment}") < TUNE_GARMENTS_SHARE
+
+
+def _position(key: str) -> float:
+    """A number from 0 to 1 that only the key decides."""
+    digest = hashlib.sha256(f"{SALT} {key}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64

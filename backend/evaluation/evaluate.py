@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`make-real evaluate`: generate, time, sample and report, each of which finds what the others left in the folder."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import torch
+
+from .generate import generate, read_subject
+from .methods import METHODS, Bench
+from .report import (
+    Plan,
+    draw_curve,
+    put_into_page,
+    put_side_by_side,
+    score_all,
+    score_sweep,
+    to_map,
+    to_markdown,
+    write_json,
+)
+from .samples import PictureSample
+
+TIMED_PICTURES = 5
+
+
+class Phase(StrEnum):
+    """A part of the benchmark."""
+
+    GENERATE = "generate"
+    TIME = "time"
+    SAMPLE = "sample"
+    REPORT = "report"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `make-real evaluate` was told beside the plan.
+
+    Args:
+        model: SD-format directory with its domain.
+        device: `cpu`, `cuda` or `cuda:n`.
+        photos: Folder of photos or file of their features; None for the features that the repository carries.
+        pictures: Garments in the side-by-side pictures.
+        replicates: Draws of the bootstrap.
+        page: Markdown page whose section `section` gets the tables, or None.
+        section: See `page`.
+    """
+
+    model: Path
+    device: str
+    photos: Path | None
+    pictures: int
+    replicates: int
+    page: Path | None
+    section: str
+
+
+def make_pictures(plan: Plan, options: Options) -> None:
+    """Phase `generate`: whatever is missing of the methods' pictures."""
+    bench = Bench(options.model, options.device)
+    for run, renders in plan.work():
+        start = time.monotonic()
+        for number, name in enumerate(generate(bench, run, renders), 1):
+            spent = time.monotonic() - start
+            title = f"{run.method} strength {run.strength:.2f} seed {run.seed}"
+            print(f"{title}: {name} {number}/{len(renders)}, {spent:.0f} s", file=sys.stderr, flush=True)
+
+
+def time_methods(plan: Plan, options: Options) -> None:
+    """Phase `time`: seconds of each method on the first pictures, after one that warms the device up."""
+    bench = Bench(options.model, options.device)
+    subjects = [read_subject(render) for render in plan.renders[:TIMED_PICTURES]]
+    path = plan.out / "seconds.json"
+    known = read_seconds(plan.out)
+    for method in plan.methods:
+        run = METHODS[method].run
+        run(bench, subjects[0], plan.strength, 0)
+        known[method] = [run(bench, subject, plan.strength, 0).seconds for subject in subjects]
+        path.write_text(json.dumps({"device": device_name(options.device), "seconds": known}, indent=1))
+
+
+def read_seconds(out: Path) -> dict[str, list[float]]:
+    """What the phase `time` left."""
+    path = out / "seconds.json"
+    seconds: dict[str, list[float]] = json.loads(path.read_text())["seconds"] if path.is_file() else {}
+    return seconds
+
+
+def sample_methods(plan: Plan, options: Options) -> None:
+    """Phase `sample`: features of every run's pictures, which is all of them that the report reads."""
+    from .features import PictureFeatures
+
+    network = PictureFeatures(options.device)
+    for run, renders in plan.work():
+        run.sample(renders, network)
+
+
+def write_report(plan: Plan, options: Options) -> None:
+    """Phase `report`: `benchmark.json`, `benchmark.md`, `curve.svg` and `pictures/` in the benchmark's folder."""
+    from .features import PictureFeatures
+    from .scores import Scorer, load_photos
+    from .vote import PhotoVote
+
+    network = PictureFeatures(options.device)
+    photos: PictureSample = load_photos(options.photos, "test", network)
+    scorer = Scorer(photos, PhotoVote.load(), options.replicates)
+    table = score_all(plan, scorer, network, read_seconds(plan.out))
+    sweep = score_sweep(plan, scorer, network)
+    about = {
+        "model": options.model.resolve().name,
+        "device": device_name(options.device),
+        "photos": photos.pictures,
+        "photo_patches": len(photos.patches.owners),
+        "replicates": options.replicates,
+        "command": "make-real " + " ".join(sys.argv[1:]),
+    }
+    seconds = plan.out / "seconds.json"
+    if seconds.is_file():
+        about["device"] = json.loads(seconds.read_text())["device"]
+    content = to_map(plan, table, sweep, about)
+    write_json(plan.out / "benchmark.json", content)
+    markdown = to_markdown(content)
+    (plan.out / "benchmark.md").write_text(markdown, encoding="utf-8")
+    if options.page is not None:
+        put_into_page(options.page, options.section, markdown)
+    if sweep:
+        draw_curve(sweep, plan.out / "curve.svg")
+    put_side_by_side(plan, plan.out / "pictures", options.pictures)
+
+
+def device_name(device: str) -> str:
+    """What the figures were made on."""
+    return (
+        torch.cuda.get_device_name(device)
+        if device.startswith("cuda")
+        else f"CPU, {torch.get_num_threads()} threads"
+    )
+
+
+WORK = {
+    Phase.GENERATE: make_pictures,
+    Phase.TIME: time_methods,
+    Phase.SAMPLE: sample_methods,
+    Phase.REPORT: write_report,
+}
+
+
+def evaluate(plan: Plan, options: Options, phases: Sequence[Phase]) -> None:
+    """Do the phases in their order.
+
+    Raises:
+        UnusableFolderError: Something is missing from a folder.
+        MakeRealError: The model cannot be loaded.
+    """
+    plan.out.mkdir(parents=True, exist_ok=True)
+    for phase, work in WORK.items():
+        if phase in phases:
+            work(plan, options)

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The methods' pictures on disk: made once, found again, so that work can be split over processes and resumed.
+
+    OUT/results/METHOD/0.30/seed0/NAME.png        the picture
+    OUT/results/METHOD/0.30/seed0/results.jsonl   a line a picture: recipe, fidelity, seconds
+
+One process at a time may write a method; different methods may be written at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from backend.translation.fidelity import measure
+from protocol.request import TranslationRequest
+
+from .features import PictureFeatures
+from .methods import METHODS, Bench, Subject
+from .patches import garment_corners
+from .pictures import Render, UnusableFolderError, read_rgb
+from .samples import PictureSample, sample_pictures
+
+FIDELITY = {
+    "ssim_garment": "ssim_garment",
+    "highpass_garment": "highpass_garment",
+    "ciede2000_garment": "delta_e_garment",
+    "shift_px": "alignment_px",
+}
+"""Columns of the table and what `backend.translation.fidelity` calls them."""
+FIDELITY_COLUMNS = (*FIDELITY, "rest_change")
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The pictures of one method at one strength and one random seed.
+
+    Args:
+        out: The benchmark's folder.
+        method: Name of the method.
+        strength: 0..1.
+        seed: Of the method's random draws; 0 for a method without any.
+    """
+
+    out: Path
+    method: str
+    strength: float
+    seed: int
+
+    @property
+    def path(self) -> Path:
+        """Where the pictures are."""
+        return self.out / "results" / self.method / f"{self.strength:.2f}" / f"seed{self.seed}"
+
+    def picture(self, render: Render) -> Path:
+        """The result of a render."""
+        return self.path / f"{render.name}.png"
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        """What is known of each picture, by the render's name; of a picture made twice the later."""
+        path = self.path / "results.jsonl"
+        if not path.is_file():
+            return {}
+        # A process that was killed leaves a last line without its end.
+        lines = (
+            line for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if line[-1] == "\n"
+        )
+        return {record["name"]: record for record in map(json.loads, lines)}
+
+    def add(
+        self, render: Render, pixels: UInt8[np.ndarray, "height width 3"], record: dict[str, Any]
+    ) -> None:
+        """Keep a picture, then say so."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(self.picture(render))
+        with (self.path / "results.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"name": render.name, **record}) + "\n")
+
+    def column(self, renders: Sequence[Render], name: str) -> Float[np.ndarray, " pictures"]:
+        """One figure of each render's result.
+
+        Raises:
+            UnusableFolderError: A result is missing.
+        """
+        records = self.records()
+        missing = [render.name for render in renders if render.name not in records]
+        if missing:
+            raise UnusableFolderError(
+                f"{self.path} lacks {len(missing)} of {len(renders)} results, {missing[0]} first:"
+                f" run `make-real evaluate` with `--methods {self.method}` to its end"
+            )
+        return np.array([records[render.name][name] for render in renders])
+
+    def sample(self, renders: Sequence[Render], network: PictureFeatures | None) -> PictureSample:
+        """Features of the results, from `sample.safetensors` if they are of these very pictures, else computed.
+
+        Args:
+            network: None where features must be there.
+
+        Raises:
+            UnusableFolderError: There are none and there is no network.
+        """
+        recipes = json.dumps([self.records()[render.name]["recipe"] for render in renders])
+        key = hashlib.blake2b(recipes.encode(), digest_size=16).hexdigest()
+        path = self.path / f"sample-{key}.safetensors"
+        if not path.is_file():
+            if network is None:
+                raise UnusableFolderError(f"{self.path} has no features of these {len(renders)} results")
+            sample_pictures(
+                ((read_rgb(self.picture(r)), garment_corners(r.coverage())) for r in renders), network
+            ).save(path)
+        return PictureSample.load(path)
+
+
+def read_subject(render: Render) -> Subject:
+    """What the methods get of a render."""
+    return Subject(render.pixels(), render.coverage())
+
+
+def generate(bench: Bench, run: RunFolder, renders: Sequence[Render]) -> Iterator[str]:
+    """Make what is missing of a run; yields the name of each render as its result is there."""
+    method, known = METHODS[run.method], run.records()
+    for render in renders:
+        subject = read_subject(render)
+        recipe = _recipe(bench, run, subject)
+        if known.get(render.name, {}).get("recipe") != recipe or not run.picture(render).is_file():
+            outcome = method.run(bench, subject, run.strength, run.seed)
+            fidelity = measure_fidelity(subject, outcome.pixels)
+            run.add(render, outcome.pixels, {"recipe": recipe, "seconds": outcome.seconds, **fidelity})
+        yield render.name
+
+
+def measure_fidelity(subject: Subject, result: UInt8[np.ndarray, "height width 3"]) -> dict[str, float]:
+    """The columns of `FIDELITY_COLUMNS` of one result; `rest_change` is the mean change outside the garment, 0..255."""
+    first, second = (pixels.astype(np.float32) / 255 for pixels in (subject.pixels, result))
+    report = measure(first, second, subject.coverage)
+    rest = np.abs(first - second)[subject.coverage == 0]
+    return {column: report[key] for column, key in FIDELITY.items()} | {
+        "rest_change": 255 * float(rest.mean()) if rest.size else 0.0
+    }
+
+
+def _recipe(bench: Bench, run: RunFolder, subject: Subject) -> dict[str, Any]:
+    """What decides a result: a picture with the same recipe is not made again."""
+    digest = hashlib.blake2b(subject.pixels.tobytes() + subject.coverage.tobytes(), digest_size=16)
+    return {
+        "method": run.method,
+        "strength": run.strength,
+        "seed": run.seed,
+        "steps": bench.steps,
+        "model": bench.digest,
+        "request": TranslationRequest().to_map(),
+        "render": digest.hexdigest(),
+    }

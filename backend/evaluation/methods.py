@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The rows of the benchmark: every method from a render and its mask to a picture of the same size."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float32, UInt8
+from torch import Tensor
+
+from backend.translation import Translator
+from backend.translation.loading import weights_digest
+from backend.translation.schedule import Walk, count_steps, low_noise_walk
+from backend.translation.sizes import pad_to_multiple
+from backend.translation.text import Conditioning, load_text_encoders
+from protocol.planes import PlaneName
+from protocol.request import TranslationRequest
+
+from .baselines import plug_and_play, released, sdedit
+
+WANTED, UNWANTED = "a photo", "a render"
+"""Plug-and-play's style prompts."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a method gets.
+
+    Args:
+        pixels: The render, display-referred.
+        coverage: Of the garment, 0..1.
+    """
+
+    pixels: UInt8[np.ndarray, "height width 3"]
+    coverage: Float32[np.ndarray, "height width"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A method's picture and the seconds that it took, without reading, measuring and writing."""
+
+    pixels: UInt8[np.ndarray, "height width 3"]
+    seconds: float
+
+
+class Bench:
+    """A model and what the methods need of it, loaded when first needed.
+
+    Args:
+        folder: SD-format directory with a domain.
+        device: `cpu`, `cuda` or `cuda:n`.
+        steps: DDIM steps over the whole schedule.
+    """
+
+    def __init__(self, folder: Path, device: str, steps: int = TranslationRequest.steps) -> None:
+        self._folder, self._device, self.steps = folder, device, steps
+
+    @cached_property
+    def digest(self) -> str:
+        """Identifies the weights."""
+        return weights_digest(self._folder)
+
+    @cached_property
+    def translator(self) -> Translator:
+        """The model as it is."""
+        return Translator.load(self._folder, self._device)
+
+    @cached_property
+    def without_positive(self) -> Translator:
+        """The same network without the LoRA that was fine-tuned on photos; the negative embedding stays.
+
+        Raises:
+            ValueError: The domain has no LoRA, so that there is no other network.
+        """
+        description = json.loads((self._folder / "domain" / "domain.json").read_text(encoding="utf-8"))
+        if not description["unet_lora"]:
+            raise ValueError(f"{self._folder / 'domain'} has no LoRA: its model itself was fine-tuned")
+        with tempfile.TemporaryDirectory() as folder:
+            model = Path(folder) / self._folder.name
+            model.mkdir()
+            for part in self._folder.iterdir():
+                if part.name != "domain":
+                    (model / part.name).symlink_to(part.resolve())
+            (model / "domain").mkdir()
+            embedding = description["negative_embedding"]
+            (model / "domain" / embedding).symlink_to((self._folder / "domain" / embedding).resolve())
+            description["unet_lora"] = None
+            (model / "domain" / "domain.json").write_text(json.dumps(description), encoding="utf-8")
+            return Translator.load(model, self._device)
+
+    @cached_property
+    def without_negative(self) -> Translator:
+        """The same network without the negative embedding, so without guidance."""
+        return Translator(replace(self.translator.model, negative=None))
+
+    @cached_property
+    def style_prompts(self) -> tuple[Conditioning, Conditioning]:
+        """Conditioning of `WANTED` and `UNWANTED`."""
+        encoders = load_text_encoders(self._folder)
+        model = self.translator.model
+        first, second = (
+            prompt_conditioning(encoders, text).to(model.device, model.unet.dtype)
+            for text in (WANTED, UNWANTED)
+        )
+        return first, second
+
+    def walk(self, strength: float) -> Walk:
+        """The part of the schedule that a strength, 0..1, covers."""
+        return low_noise_walk(
+            self.translator.model.alphas_cumprod, self.steps, count_steps(strength, self.steps)
+        )
+
+
+@torch.inference_mode()
+def prompt_conditioning(encoders: Any, text: str) -> Conditioning:
+    """Conditioning of a prompt: its tokens' own embeddings, encoded as a translation's are."""
+    outputs = []
+    for encoder in encoders:
+        tokens = encoder.tokenizer(text, add_special_tokens=False).input_ids
+        outputs.append(encoder.encode(encoder.encoder.get_input_embeddings()(torch.tensor(tokens))))
+    if len(outputs) == 1:
+        return Conditioning(outputs[0].last_hidden_state)
+    return Conditioning(torch.cat([o.hidden_states[-2] for o in outputs], dim=-1), outputs[-1].text_embeds)
+
+
+Run: TypeAlias = Callable[[Bench, Subject, float, int], Outcome]
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the benchmark.
+
+    Args:
+        run: From (bench, subject, strength, seed) to the outcome.
+        random: Whether the seed matters.
+        swept: Whether its curve over the strength is drawn.
+    """
+
+    run: Run
+    random: bool = False
+    swept: bool = False
+
+
+def _nothing(_bench: Bench, subject: Subject, _strength: float, _seed: int) -> Outcome:
+    return Outcome(subject.pixels, 0.0)
+
+
+def _latents(change: Callable[[Bench, Tensor, Walk, int], Float[Tensor, "1 channels rows columns"]]) -> Run:
+    """A method that changes the latents of the whole picture."""
+
+    @torch.inference_mode()
+    def run(bench: Bench, subject: Subject, strength: float, seed: int) -> Outcome:
+        model = bench.translator.model
+        start = time.perf_counter()
+        height, width = subject.coverage.shape
+        padded = pad_to_multiple(subject.pixels.astype(np.float32) / 255, model.pixel_multiple)
+        render = torch.from_numpy(padded).permute(2, 0, 1)[None].to(model.device)
+        latents = model.autoencoder.encode(render).to(model.latents_dtype)
+        output = model.autoencoder.decode(change(bench, latents, bench.walk(strength), seed))
+        image = output[0, :, :height, :width].permute(1, 2, 0).cpu().numpy()
+        return Outcome(np.rint(image * 255).astype(np.uint8), time.perf_counter() - start)
+
+    return run
+
+
+def _ours(
+    translator: Callable[[Bench], Translator] = lambda bench: bench.translator,
+    masked: bool = True,
+    **changes: float,
+) -> Run:
+    """Ours at its defaults, but for the strength and what is changed."""
+
+    def run(bench: Bench, subject: Subject, strength: float, _seed: int) -> Outcome:
+        request = TranslationRequest(steps=bench.steps, garment_strength=strength, **changes)  # type: ignore[arg-type]
+        planes: dict[PlaneName, np.ndarray] = {PlaneName.IMAGE: subject.pixels}
+        if masked:
+            planes[PlaneName.GARMENT] = subject.coverage
+        translation = translator(bench).translate(request, planes)
+        return Outcome(translation.image, sum(translation.seconds.values()))
+
+    return run
+
+
+METHODS: dict[str, Method] = {
+    "no_op": Method(_nothing),
+    "round_trip": Method(_latents(lambda bench, latents, walk, seed: latents)),
+    "sdedit": Method(
+        _latents(lambda bench, latents, walk, seed: sdedit(bench.translator.model, latents, walk, seed)),
+        random=True,
+        swept=True,
+    ),
+    "plug_and_play": Method(
+        _latents(
+            lambda bench, latents, walk, seed: plug_and_play(
+                bench.translator.model, latents, walk, *bench.style_prompts
+            )
+        )
+    ),
+    "released": Method(
+        _latents(
+            lambda bench, latents, walk, seed: released(
+                bench.translator.model, latents, walk, descending=True
+            )
+        ),
+        swept=True,
+    ),
+    "released_inversion_fixed": Method(
+        _latents(
+            lambda bench, latents, walk, seed: released(
+                bench.translator.model, latents, walk, descending=False
+            )
+        )
+    ),
+    "ours": Method(_ours(), swept=True),
+    "ours_no_positive": Method(_ours(lambda bench: bench.without_positive)),
+    "ours_no_negative": Method(_ours(lambda bench: bench.without_negative)),
+    "ours_no_tac": Method(_ours(texture_lock=0.0)),
+    "ours_no_mask": Method(_ours(masked=False)),
+    "ours_no_detail": Method(_ours(detail=0.0)),
+}
+"""By the names of the benchmark, in the order of its table."""

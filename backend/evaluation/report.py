@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the methods' results to `benchmark.json`, a Markdown table, the curve over the strength, and pictures."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from .checks import check
+from .features import PictureFeatures
+from .generate import FIDELITY_COLUMNS, RunFolder
+from .methods import METHODS
+from .pictures import Render, UnusableFolderError
+from .scores import Column, Run, Scorer, to_row
+
+TITLES = {
+    "kid_patch": "KID patches",
+    "kid_image": "KID pictures",
+    "photo_vote": "photo vote",
+    "ssim_garment": "SSIM",
+    "highpass_garment": "high-pass",
+    "ciede2000_garment": "CIEDE2000",
+    "shift_px": "shift px",
+    "rest_change": "rest",
+    "seconds": "seconds",
+}
+DIGITS = {
+    "kid_patch": 1,
+    "kid_image": 1,
+    "ciede2000_garment": 2,
+    "shift_px": 2,
+    "rest_change": 2,
+    "seconds": 2,
+}
+"""After the point; other columns get three."""
+SHOWN = ("released", "ours")
+"""Methods beside the render in the pictures."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a benchmark consists of.
+
+    Args:
+        out: Its folder.
+        methods: Rows.
+        renders: Pictures of the rows.
+        swept: Pictures of the curve over the strength, some of `renders`.
+        strength: Of the rows.
+        strengths: Of the curve.
+        seeds: Random seeds of the methods that draw.
+    """
+
+    out: Path
+    methods: Sequence[str]
+    renders: Sequence[Render]
+    swept: Sequence[Render]
+    strength: float
+    strengths: Sequence[float]
+    seeds: int
+
+    def runs(self, method: str) -> list[RunFolder]:
+        """The runs of a row."""
+        seeds = self.seeds if METHODS[method].random else 1
+        return [RunFolder(self.out, method, self.strength, seed) for seed in range(seeds)]
+
+    def sweep(self) -> list[RunFolder]:
+        """The runs of the curve, one seed each."""
+        swept = [method for method in self.methods if METHODS[method].swept] if self.swept else []
+        return [RunFolder(self.out, method, s, 0) for method in swept for s in self.strengths]
+
+    def work(self) -> list[tuple[RunFolder, Sequence[Render]]]:
+        """Every run with the renders that it needs."""
+        rows = [(run, self.renders) for method in self.methods for run in self.runs(method)]
+        done = {run for run, _ in rows}
+        return rows + [(run, self.swept) for run in self.sweep() if run not in done]
+
+
+def score_all(
+    plan: Plan, scorer: Scorer, network: PictureFeatures, seconds: Mapping[str, Sequence[float]]
+) -> dict[str, dict[str, Column]]:
+    """Every column of every method.
+
+    Args:
+        seconds: Timings of each method on an idle device; of a method without any, those of its pictures are taken.
+    """
+    table = {}
+    for method in plan.methods:
+        runs = plan.runs(method)
+        table[method] = scorer.score([read_run(run, plan.renders, network) for run in runs])
+        timed = np.array(seconds[method]) if method in seconds else runs[0].column(plan.renders, "seconds")
+        table[method]["seconds"] = scorer.mean([timed])
+    return table
+
+
+def read_run(folder: RunFolder, renders: Sequence[Render], network: PictureFeatures) -> Run:
+    """Features and figures of a run."""
+    fidelity = {name: folder.column(renders, name) for name in FIDELITY_COLUMNS}
+    return Run(folder.sample(renders, network), fidelity)
+
+
+def score_sweep(plan: Plan, scorer: Scorer, network: PictureFeatures) -> list[dict[str, Any]]:
+    """The curve: a row a method and strength."""
+    return [
+        {"strength": run.strength, **to_row(run.method, scorer.score([read_run(run, plan.swept, network)]))}
+        for run in plan.sweep()
+    ]
+
+
+def to_map(
+    plan: Plan, table: Mapping[str, Mapping[str, Column]], sweep: list[dict[str, Any]], about: dict[str, Any]
+) -> dict[str, Any]:
+    """Content of `benchmark.json`.
+
+    Args:
+        about: What the reader must know beside the figures: model, device, photos.
+    """
+    return {
+        "rows": [{**to_row(method, columns), "kid_inception": None} for method, columns in table.items()],
+        "checks": [claim.to_map() for claim in check(table)],
+        "sweep": sweep,
+        "about": {
+            "date": datetime.now(UTC).date().isoformat(),
+            "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+            "renders": len(plan.renders),
+            "swept_renders": len(plan.swept),
+            "strength": plan.strength,
+            "seeds": plan.seeds,
+            "kid_inception": "null: torch-fidelity fetches its Inception weights from the network when it first runs",
+            **about,
+        },
+    }
+
+
+def to_markdown(content: dict[str, Any]) -> str:
+    """The tables of the page."""
+    about = content["about"]
+    head = (
+        f"{about['renders']} renders, {about['photos']} photos, model `{about['model']}`, strength"
+        f" {about['strength']:g}, {about['device']}, {about['date']}. In brackets: 95 % of {about['replicates']}"
+        " bootstrap draws."
+    )
+    rows = [[f"`{row['method']}`", *(_cell(row, name) for name in TITLES)] for row in content["rows"]]
+    parts = [head, _grid(["method", *TITLES.values()], rows)]
+    if content["checks"]:
+        claims = [
+            [
+                c["claim"],
+                f"{c['value']:.3f} [{c['low']:.3f}, {c['high']:.3f}]",
+                "yes" if c["met"] else "**no**",
+            ]
+            for c in content["checks"]
+        ]
+        parts.append(_grid(["claim", "measured", "met"], claims))
+    if content["sweep"]:
+        curve = ("kid_patch", "photo_vote", "ssim_garment", "ciede2000_garment")
+        rows = [
+            [f"`{row['method']}`", f"{row['strength']:.1f}", *(_cell(row, name) for name in curve)]
+            for row in content["sweep"]
+        ]
+        parts.append(f"Over the strength, {about['swept_renders']} renders:")
+        parts.append(_grid(["method", "strength", *(TITLES[name] for name in curve)], rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def _cell(row: dict[str, Any], name: str) -> str:
+    digits = DIGITS.get(name, 3)
+    value, low, high = (row[name + suffix] for suffix in ("", "_low", "_high"))
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def put_into_page(page: Path, section: str, markdown: str) -> None:
+    """Replace what stands between `<!-- benchmark:SECTION -->` and `<!-- /benchmark:SECTION -->` of a page.
+
+    Raises:
+        UnusableFolderError: The page has no such section.
+    """
+    begin, end = f"<!-- benchmark:{section} -->", f"<!-- /benchmark:{section} -->"
+    text = page.read_text(encoding="utf-8")
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not found or not closed:
+        raise UnusableFolderError(f"{page} has no section {begin} ... {end}")
+    page.write_text(f"{before}{begin}\n{markdown}{end}{after}", encoding="utf-8")
+
+
+def draw_curve(sweep: list[dict[str, Any]], path: Path) -> None:
+    """Realism over fidelity: one line a method, one point a strength."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    axes = figure.subplots()
+    for method in dict.fromkeys(row["method"] for row in sweep):
+        points = [row for row in sweep if row["method"] == method]
+        x, y = ([row[name] for row in points] for name in ("ssim_garment", "kid_patch"))
+        band = [
+            [row["kid_patch"] - row["kid_patch_low"], row["kid_patch_high"] - row["kid_patch"]]
+            for row in points
+        ]
+        axes.errorbar(x, y, np.maximum(band, 0).T, marker="o", capsize=2, label=method)
+        for row, left, up in zip(points, x, y, strict=True):
+            axes.annotate(f"{row['strength']:.1f}", (left, up), xytext=(4, 4), textcoords="offset points")
+    axes.set(xlabel="SSIM to the render inside the garment", ylabel="KID x 1000 to photos, patches of cloth")
+    axes.legend(title="strength beside each point")
+    figure.savefig(path)
+
+
+def put_side_by_side(plan: Plan, folder: Path, count: int) -> None:
+    """Render, released procedure and ours, as JPEG files: of `count` garments, one render each."""
+    runs = [plan.runs(method)[0] for method in SHOWN if method in plan.methods]
+    folder.mkdir(parents=True, exist_ok=True)
+    one_each = {render.garment: render for render in reversed(plan.renders)}
+    for render in sorted(one_each.values(), key=lambda render: render.name)[:count]:
+        paths = [render.picture, *(run.picture(render) for run in runs)]
+        if all(path.is_file() for path in paths):
+            pictures = [Image.open(path).convert("RGB") for path in paths]
+            width = sum(picture.width for picture in pictures)
+            sheet = Image.new("RGB", (width, pictures[0].height))
+            left = 0
+            for picture in pictures:
+                sheet.paste(picture, (left, 0))
+                left += picture.width
+            sheet.save(folder / f"{render.name}.jpg", quality=92)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write indented JSON."""
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The whole benchmark on a tiny model: phases, files, resuming, the JSON's names, the page."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+from backend.commands import app
+from backend.evaluation.checks import ABLATIONS, check
+from backend.evaluation.methods import METHODS, Bench
+from backend.evaluation.pictures import UnusableFolderError, find_renders, read_photos
+from backend.evaluation.report import put_into_page
+from backend.evaluation.scores import Column
+
+NAMES = [
+    "no_op", "round_trip", "sdedit", "plug_and_play", "released", "released_inversion_fixed", "ours",
+    "ours_no_positive", "ours_no_negative", "ours_no_tac", "ours_no_mask", "ours_no_detail",
+]  # fmt: skip
+FIGURES = ["kid_patch", "kid_image", "photo_vote", "ssim_garment", "highpass_garment", "ciede2000_garment",
+           "shift_px", "seconds"]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def adapted(model):
+    """The tiny model with a LoRA, so that it can be left out."""
+    domain = model / "domain"
+    description = json.loads((domain / "domain.json").read_text())
+    weight = Bench(model, "cpu").translator.model.unet.conv_in.weight
+    lora = {
+        "conv_in.lora_A.weight": torch.randn(1, *weight.shape[1:]),
+        "conv_in.lora_B.weight": torch.randn(len(weight), 1, 1, 1),
+    }
+    save_file(lora, domain / "unet_lora.safetensors")
+    (domain / "domain.json").write_text(json.dumps({**description, "unet_lora": "unet_lora.safetensors"}))
+    return model
+
+
+def run(*arguments: object):
+    return CliRunner().invoke(app, ["evaluate", *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def finished(adapted, renders, photo_features, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    common = (
+        "--model",
+        adapted,
+        "--renders",
+        renders,
+        "--out",
+        out,
+        "--photos",
+        photo_features,
+        "--limit",
+        2,
+    )
+    for methods in (",".join(NAMES[:6]), ",".join(NAMES[6:])):
+        result = run(*common, "--methods", methods, "--seeds", 2, "--sweep", 1, "--phase", "generate")
+        assert result.exit_code == 0, result.output
+    result = run(
+        *common, "--seeds", 2, "--sweep", 1, "--replicates", 20, "--phase", "sample", "--phase", "report"
+    )
+    assert result.exit_code == 0, result.output
+    return out, common
+
+
+def test_the_methods_are_the_issues_own():
+    assert list(METHODS) == NAMES
+
+
+def test_the_report_has_every_row_and_column_with_its_interval(finished):
+    content = json.loads((finished[0] / "benchmark.json").read_text())
+    assert [row["method"] for row in content["rows"]] == NAMES
+    for row in content["rows"]:
+        assert row["kid_inception"] is None
+        for figure in FIGURES:
+            assert row[f"{figure}_low"] <= row[f"{figure}_high"]
+            assert isinstance(row[figure], float)
+    assert {(row["method"], row["strength"]) for row in content["sweep"]} == {
+        (method, strength / 10) for method in ("sdedit", "released", "ours") for strength in range(1, 8)
+    }
+    assert (finished[0] / "curve.svg").is_file()
+    assert len(list((finished[0] / "pictures").glob("*.jpg"))) == 2
+    table = (finished[0] / "benchmark.md").read_text()
+    assert all(f"`{name}`" in table for name in NAMES)
+
+
+def test_no_op_is_the_render_and_ours_leaves_the_rest(finished):
+    rows = {row["method"]: row for row in json.loads((finished[0] / "benchmark.json").read_text())["rows"]}
+    assert rows["no_op"]["ssim_garment"] == pytest.approx(1) and rows["no_op"]["ciede2000_garment"] == 0
+    assert rows["ours"]["rest_change"] == 0 < rows["ours_no_mask"]["rest_change"]
+    assert rows["ours_no_positive"]["ssim_garment"] != rows["ours"]["ssim_garment"]
+    assert rows["ours_no_negative"]["ssim_garment"] != rows["ours"]["ssim_garment"]
+
+
+def test_what_is_there_is_not_made_again_and_what_a_kill_broke_is(finished):
+    out, common = finished
+    folder = out / "results" / "sdedit" / "0.30" / "seed1"
+    lines = (folder / "results.jsonl").read_text().splitlines(keepends=True)
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*.png")}
+    (folder / "results.jsonl").write_text(lines[0] + lines[1][:40])
+    assert run(*common, "--methods", "sdedit", "--seeds", 2, "--phase", "generate").exit_code == 0
+    after = {path: path.stat().st_mtime_ns for path in folder.glob("*.png")}
+    assert [after[path] == before[path] for path in sorted(before)] == [True, False]
+
+
+def test_a_missing_result_is_named(finished, tmp_path):
+    _, common = finished
+    arguments = [tmp_path if value == finished[0] else value for value in common]
+    result = run(*arguments, "--methods", "ours", "--phase", "report")
+    assert result.exit_code == 2
+    assert "lacks 2 of 2 results" in " ".join(result.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(("option", "value"), [("--methods", "magic"), ("--phase", "guess")])
+def test_an_unknown_name_is_refused(finished, option, value):
+    result = run(*finished[1], option, value)
+    assert result.exit_code == 2 and value in result.output
+
+
+def test_folders_without_pictures_are_named(tmp_path):
+    with pytest.raises(UnusableFolderError, match="no pictures"):
+        find_renders(tmp_path)
+    with pytest.raises(UnusableFolderError, match="no photos"):
+        list(read_photos(tmp_path, "test"))
+
+
+def constant(value: float) -> Column:
+    import numpy as np
+
+    return Column(value, np.full(4, value))
+
+
+def test_the_bench_can_say_no():
+    good = {
+        "kid_patch": 40.0,
+        "ssim_garment": 0.95,
+        "highpass_garment": 0.9,
+        "ciede2000_garment": 2.0,
+        "photo_vote": 0.4,
+        "rest_change": 0.0,
+    }
+    rivals = {
+        "no_op": {**good, "kid_patch": 70.0, "photo_vote": 0.1},
+        "sdedit": {**good, "ssim_garment": 0.8},
+        "released": {**good, "kid_patch": 60.0, "ssim_garment": 0.8},
+        **{name: {**good, column: good[column] + sign} for name, (column, sign) in ABLATIONS.items()},
+    }
+    table = {name: {k: constant(v) for k, v in row.items()} for name, row in {"ours": good, **rivals}.items()}
+    assert all(claim.met for claim in check(table))
+    table["ours"] = {
+        k: constant(v)
+        for k, v in {
+            **good,
+            "kid_patch": 80.0,
+            "ssim_garment": 0.7,
+            "photo_vote": 0.1,
+            "ciede2000_garment": 9.0,
+        }.items()
+    }
+    refused = [claim for claim in check(table) if not claim.met]
+    assert len(refused) >= 8
+
+
+def test_a_page_keeps_all_but_its_section(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- benchmark:full -->\nold\n<!-- /benchmark:full -->\nafter\n")
+    put_into_page(page, "full", "new\n")
+    assert page.read_text() == "before\n<!-- benchmark:full -->\nnew\n<!-- /benchmark:full -->\nafter\n"
+    with pytest.raises(UnusableFolderError, match="no section"):
+        put_into_page(page, "small", "new\n")
