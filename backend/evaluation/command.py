@@ -67,5 +67,5 @@ def evaluate(
         plan = Plan(out, names, found, found[:sweep], strength, STRENGTHS, seeds)
         options = work.Options(model, device, photos, pictures, replicates, page, section)
         work.evaluate(plan, options, [work.Phase(name) for name in phases])
-    except UnusableFolderError as error:
+    except (UnusableFolderError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error

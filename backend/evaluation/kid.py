@@ -49,10 +49,21 @@ def kernel(
 def draw_weights(
     owners: Int[np.ndarray, " rows"], replicates: int, rng: np.random.Generator
 ) -> Float[np.ndarray, "replicates rows"]:
-    """How often each row occurs when pictures, and then rows within each, are drawn with replacement."""
+    """How often each row occurs when pictures, and then rows within each, are drawn with replacement.
+
+    A draw of one picture alone, which can happen among a few, has no pairs and is drawn again.
+
+    Raises:
+        ValueError: There are fewer than two pictures.
+    """
     pictures, rows_of = np.unique(owners, return_counts=True)
+    if len(pictures) < 2:
+        raise ValueError("fewer than two pictures have patches of cloth; a benchmark needs more renders")
     weights = np.zeros((replicates, len(owners)))
-    drawn = rng.multinomial(len(pictures), np.full(len(pictures), 1 / len(pictures)), size=replicates)
+    shares = np.full(len(pictures), 1 / len(pictures))
+    drawn = rng.multinomial(len(pictures), shares, size=replicates)
+    while (alone := (drawn > 0).sum(1) < 2).any():
+        drawn[alone] = rng.multinomial(len(pictures), shares, size=int(alone.sum()))
     start = 0
     for picture, rows in enumerate(rows_of):
         weights[:, start : start + rows] = rng.multinomial(drawn[:, picture] * rows, np.full(rows, 1 / rows))

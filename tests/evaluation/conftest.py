@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -13,9 +12,9 @@ from PIL import Image
 sys.path.append(str(Path(__file__).parents[1] / "translation"))
 
 from garment_samples import box_mask, picture
+from noise_samples import normal_sample
 from tiny_models import write_starter_shape
 
-from backend.evaluation.kid import Sample
 from backend.evaluation.samples import PictureSample
 
 HEIGHT, WIDTH = 256, 192
@@ -45,12 +44,6 @@ def renders(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Image.fromarray(picture(HEIGHT, WIDTH, seed=number)).save(folder / f"{number:06d}.png")
         Image.fromarray(box_mask(HEIGHT, WIDTH)).save(folder / f"{number:06d}.mask.png")
     return folder
-
-
-def normal_sample(pictures: int, rows: int, shift: float = 0.0, seed: int = 0, channels: int = 8) -> Sample:
-    """Normal features, all rows independent."""
-    features = np.random.default_rng(seed).normal(shift, 1, (pictures * rows, channels))
-    return Sample(features, np.repeat(np.arange(pictures), rows))
 
 
 @pytest.fixture(scope="session")

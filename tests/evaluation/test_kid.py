@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import normal_sample
+from noise_samples import normal_sample
 
 from backend.evaluation.kid import SCALE, Reference, Sample, draw_weights, kernel
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import normal_sample
+from noise_samples import normal_sample
 
 from backend.evaluation.kid import Sample
 from backend.evaluation.vote import PhotoVote, train_vote
