@@ -2,7 +2,7 @@
 """Make Real: turns a finished Cycles render of a garment into a photoreal picture. The extension for Blender.
 
 operators   the artist's clicks: check, call, report
-masks/      which pixels are garment
+masks/      the picture's parts: which pixels are garment, free, protected
 picture/    pictures out of Blender and home again: passes, files, colour, results
 session/    the life of a job: a pure state machine, the conductor that carries out its effects, the timer
 backend/    the backend's process
@@ -17,7 +17,7 @@ compat      every difference between Blender's versions
 
 from __future__ import annotations
 
-from . import operators, panels, preferences, properties
+from . import masks, operators, panels, preferences, properties
 from .history import freshness, places, shelf
 from .history import operators as history_operators
 from .history import panel as history_panel
@@ -26,13 +26,18 @@ from .session import pump
 MODULES = (
     preferences,
     pump,
+    masks.properties,
+    masks.former,
     properties,
     places,
     shelf,
     freshness,
     operators,
+    masks.operators,
+    masks.overlay,
     history_operators,
     panels,
+    masks.panels,
     history_panel,
 )
 

@@ -4,7 +4,7 @@
 from typing import ClassVar
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, FloatProperty
+from bpy.props import BoolProperty, FloatProperty
 
 from . import compositor, preferences, properties, tickets
 from .protocol import MakeRealError
@@ -130,84 +130,6 @@ class OpenPreferences(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class EnablePasses(bpy.types.Operator):
-    """Let the next render write the Cryptomatte passes that the garment's mask is made from"""
-
-    bl_idname = "make_real.enable_passes"
-    bl_label = "Enable Passes"
-    bl_options: ClassVar = {"REGISTER", "UNDO"}
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Switch them on in every view layer that is rendered."""
-        for layer in context.scene.view_layers:
-            if layer.use:
-                layer.use_pass_cryptomatte_object = True
-                layer.use_pass_cryptomatte_material = True
-        self.report({"INFO"}, "Passes are on: render the picture again, then click Make Real")
-        return {"FINISHED"}
-
-
-class AddPicks(bpy.types.Operator):
-    """Add what is selected to the garment"""
-
-    bl_idname = "make_real.add_picks"
-    bl_label = "Add From Selection"
-    bl_options: ClassVar = {"REGISTER", "UNDO"}
-
-    kind: EnumProperty(
-        name="Add",
-        items=(
-            ("OBJECT", "Selected Objects", "Every selected object"),
-            ("MATERIAL", "Active Material", "The active object's active material"),
-            ("COLLECTION", "Active Collection", "The collection that is active in the Outliner"),
-        ),
-    )
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Add them, each once."""
-        picks = context.scene.make_real.picks
-        new = [target for target in self._targets(context) if target not in [pick.target for pick in picks]]
-        for target in new:
-            pick = picks.add()
-            pick.kind = self.kind
-            setattr(pick, self.kind.lower(), target)
-        if not new:
-            self.report({"WARNING"}, "Nothing is selected that is not in the list already")
-            return {"CANCELLED"}
-        context.scene.make_real.active_pick = len(picks) - 1
-        return {"FINISHED"}
-
-    def _targets(self, context: bpy.types.Context) -> list[bpy.types.ID]:
-        if self.kind == "OBJECT":
-            return list(context.view_layer.objects.selected)
-        if self.kind == "COLLECTION":
-            collection = context.view_layer.active_layer_collection.collection
-            # The scene's own collection is a part of the scene: nothing can point to it.
-            return [] if collection.is_embedded_data else [collection]
-        active = context.view_layer.objects.active
-        return [active.active_material] if active and active.active_material else []
-
-
-class RemovePick(bpy.types.Operator):
-    """Take the marked line out of the list"""
-
-    bl_idname = "make_real.remove_pick"
-    bl_label = "Remove Pick"
-    bl_options: ClassVar = {"REGISTER", "UNDO"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        """Whether the list has a line."""
-        return len(context.scene.make_real.picks) > 0
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        """Remove it."""
-        settings = context.scene.make_real
-        settings.picks.remove(settings.active_pick)
-        settings.active_pick = max(0, min(settings.active_pick, len(settings.picks) - 1))
-        return {"FINISHED"}
-
-
 class RemoveFromCompositor(bpy.types.Operator):
     """Take the result's and the mask's nodes out of the compositor; your own nodes stay as they are"""
 
@@ -233,9 +155,6 @@ CLASSES = (
     StopBackend,
     OpenLog,
     OpenPreferences,
-    EnablePasses,
-    AddPicks,
-    RemovePick,
     RemoveFromCompositor,
 )
 

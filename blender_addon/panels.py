@@ -13,8 +13,6 @@ from .session.status_line import StatusLine, status_line
 from .sidebar import InImageEditor
 from .text import draw_text
 
-KIND_ICONS = {"OBJECT": "OBJECT_DATA", "MATERIAL": "MATERIAL", "COLLECTION": "OUTLINER_COLLECTION"}
-
 
 class MAKE_REAL_PT_main(InImageEditor, bpy.types.Panel):  # noqa: N801  Blender's naming rule
     """State, progress and the button."""
@@ -47,35 +45,6 @@ def _draw_state(layout: bpy.types.UILayout, context: bpy.types.Context, line: St
         draw_text(layout, context, text, "BLANK1" if number else "ERROR")
     if line.operator != "make_real.translate":
         layout.operator(line.operator)
-
-
-class MAKE_REAL_UL_picks(bpy.types.UIList):  # noqa: N801
-    """One line for each pick."""
-
-    def draw_item(self, context, layout, data, item, icon, active_data, active_property) -> None:
-        """Draw the pick's name and its use."""
-        row = layout.row(align=True)
-        row.label(text=item.label, icon=KIND_ICONS[item.kind] if item.target else "ERROR")
-        row.prop(item, "role", text="", emboss=False)
-
-
-class MAKE_REAL_PT_garment(InImageEditor, bpy.types.Panel):  # noqa: N801
-    """What the garment is."""
-
-    bl_label = "Garment"
-    bl_parent_id = "MAKE_REAL_PT_main"
-
-    def draw(self, context: bpy.types.Context) -> None:
-        """Draw the list of picks."""
-        layout = self.layout
-        settings = context.scene.make_real
-        layout.template_list("MAKE_REAL_UL_picks", "", settings, "picks", settings, "active_pick", rows=3)
-        if not settings.picks:
-            draw_text(layout, context, "Nothing picked: the whole picture is garment")
-        row = layout.row(align=True)
-        row.operator_menu_enum("make_real.add_picks", "kind", icon="ADD")
-        row.operator("make_real.remove_pick", text="", icon="REMOVE")
-        layout.operator("make_real.enable_passes", icon="RENDERLAYERS")
 
 
 class MAKE_REAL_PT_settings(InImageEditor, bpy.types.Panel):  # noqa: N801
@@ -133,9 +102,7 @@ def _draw_render_menu(self, context: bpy.types.Context) -> None:
 
 
 CLASSES = (
-    MAKE_REAL_UL_picks,
     MAKE_REAL_PT_main,
-    MAKE_REAL_PT_garment,
     MAKE_REAL_PT_settings,
     MAKE_REAL_PT_backend,
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the artist sets for a scene: the request's fields, and what the garment is."""
+"""What the artist sets for a scene: the request's fields, and the picture's parts."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -9,13 +9,14 @@ import bpy
 from bpy.props import (
     BoolProperty,
     CollectionProperty,
-    EnumProperty,
     FloatProperty,
     IntProperty,
     PointerProperty,
     StringProperty,
 )
 
+from .masks.former import FormerPick
+from .masks.properties import MaskSettings
 from .protocol import RANGES, ErrorCode, MakeRealError, TranslationRequest
 from .session import pump
 
@@ -34,40 +35,6 @@ def _number(name: str, label: str, description: str, kind: type = float):
 
 def _model_names(_settings, _context, text: str) -> list[str]:
     return [name for name in pump.models() if text.lower() in name.lower()]
-
-
-class GarmentPick(bpy.types.PropertyGroup):
-    """One object, material or collection that the artist picked."""
-
-    kind: EnumProperty(
-        name="Kind",
-        items=(
-            ("OBJECT", "Object", "An object", "OBJECT_DATA", 0),
-            ("MATERIAL", "Material", "Everything with this material", "MATERIAL", 1),
-            ("COLLECTION", "Collection", "Every object in this collection", "OUTLINER_COLLECTION", 2),
-        ),
-    )
-    role: EnumProperty(
-        name="Use",
-        description="What happens to these pixels",
-        items=(
-            ("GARMENT", "Garment", "Its texture is kept while light and cloth become real", "MATCLOTH", 0),
-            ("PROTECTED", "Protected", "These pixels come back exactly as they were rendered", "LOCKED", 1),
-        ),
-    )
-    object: PointerProperty(type=bpy.types.Object)
-    material: PointerProperty(type=bpy.types.Material)
-    collection: PointerProperty(type=bpy.types.Collection)
-
-    @property
-    def target(self) -> bpy.types.ID | None:
-        """What was picked; None when it was deleted since."""
-        return getattr(self, self.kind.lower())
-
-    @property
-    def label(self) -> str:
-        """Its name for a person."""
-        return self.target.name if self.target else f"deleted {self.kind.lower()}"
 
 
 class MakeRealSettings(bpy.types.PropertyGroup):
@@ -111,8 +78,8 @@ class MakeRealSettings(bpy.types.PropertyGroup):
         description="Put the result and the garment's mask into the compositor; your nodes are not touched",
         default=True,
     )
-    picks: CollectionProperty(type=GarmentPick)
-    active_pick: IntProperty(name="Pick")
+    masks: PointerProperty(type=MaskSettings)
+    picks: CollectionProperty(type=FormerPick)
     result: PointerProperty(type=bpy.types.Image, name="Result", description="The last result of this scene")
 
 
@@ -150,7 +117,7 @@ def in_words(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{labels[name].name} {value}" for name, value in changed.items()) or "Default settings"
 
 
-CLASSES = (GarmentPick, MakeRealSettings)
+CLASSES = (MakeRealSettings,)
 
 
 def register() -> None:

@@ -12,7 +12,8 @@ import numpy as np
 from .history import index, kept_renders, places, shelf
 from .history.index import Entry
 from .history.recorder import Recorder
-from .masks import garment
+from .masks import picked
+from .masks import planes as mask_planes
 from .picture import render_passes, results
 from .picture.view_transform import View
 from .protocol import Finished, PlaneName, TranslationRequest
@@ -27,11 +28,13 @@ class Collected:
         planes: What is sent.
         target: Where results go.
         when: When it was taken, as `index.now` gives it.
+        remarks: Sentences on what is missing although the picture can be made.
     """
 
     planes: dict[PlaneName, np.ndarray] = field(repr=False)
     target: results.Destination
     when: str
+    remarks: tuple[str, ...] = ()
 
     def ticket(self, request: TranslationRequest, cell: str = "", reproduces: Entry | None = None) -> Ticket:
         """A job on this render.
@@ -43,9 +46,11 @@ class Collected:
 
         def store(finished: Finished) -> Storing:
             told = finished.result
-            picture = results.Picture(
-                finished.planes[PlaneName.IMAGE], told.recipe, told.report, told.seconds
-            )
+            recipe = told.recipe
+            if self.remarks:
+                # What was missing before the job is part of what is to be known about its result.
+                recipe = {**recipe, "warnings": [*self.remarks, *recipe.get("warnings", ())]}
+            picture = results.Picture(finished.planes[PlaneName.IMAGE], recipe, told.report, told.seconds)
             # An unsaved file may have been saved meanwhile, and its history moved beside it.
             target = replace(self.target, folder=places.follow(self.target.folder))
             recorder = Recorder(target, request, self.planes, self.when, cell, reproduces)
@@ -53,7 +58,7 @@ class Collected:
             shelf.result_arrived(target)
             return problem
 
-        return Ticket(request, self.planes, store)
+        return Ticket(request, self.planes, store, self.remarks)
 
 
 def label(scene: bpy.types.Scene, cell: str = "") -> str:
@@ -65,13 +70,27 @@ def collect(scene: bpy.types.Scene, request: TranslationRequest) -> Collecting:
     """Take the scene's finished render for one job: saved now, read in the steps that this returns.
 
     Raises:
-        MakeRealError: NO_RENDER; while it is read NO_MASK_PASSES, EMPTY_MASK.
+        MakeRealError: NO_RENDER, PICTURE_UNREADABLE; while it is read NO_MASK_PASSES, MASK_SIZE, EMPTY_MASK.
     """
     image = render_passes.display_picture(scene)
-    planes = {PlaneName.IMAGE: image, **garment.masks(scene, image.shape[:2])}
-    target = results.destination(scene, places.folder(scene), planes.get(PlaneName.GARMENT))
-    collected = Collected(planes, target, index.now())
-    return _at_once(collected.ticket(request))
+    parts = picked.parts(scene)
+    channels = render_passes.channels(scene) if parts else {}
+    target = results.destination(scene, places.folder(scene), None)
+    return _decode(image, parts, channels, target, request)
+
+
+def _decode(
+    image: np.ndarray,
+    parts: list[picked.Part],
+    channels: dict[str, np.ndarray],
+    target: results.Destination,
+    request: TranslationRequest,
+) -> Collecting:
+    when = index.now()
+    masks = yield from mask_planes.decode(parts, channels, image.shape[:2])
+    planes = {PlaneName.IMAGE: image, **masks.planes}
+    target = replace(target, garment=masks.planes.get(PlaneName.GARMENT))
+    return Collected(planes, target, when, masks.remarks).ticket(request)
 
 
 def recollect(scene: bpy.types.Scene, entry: Entry, request: TranslationRequest) -> Collecting:

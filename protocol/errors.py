@@ -55,6 +55,7 @@ class ErrorCode(StrEnum):
     NO_RENDER = "no_render"
     NO_MASK_PASSES = "no_mask_passes"
     EMPTY_MASK = "empty_mask"
+    MASK_SIZE = "mask_size"
     UNSUPPORTED_VIEW = "unsupported_view"
     COMPOSITOR_LOCKED = "compositor_locked"
 
@@ -196,6 +197,10 @@ EXPLANATIONS: dict[ErrorCode, Explanation] = {
     ErrorCode.EMPTY_MASK: Explanation(
         "The picked garment covers no pixel of the render.",
         "Pick the objects, materials or collections that are visible in the render.",
+    ),
+    ErrorCode.MASK_SIZE: Explanation(
+        "An image that is picked as a mask has another size than the render.",
+        "Pick an image of the render's size; the detail has both sizes.",
     ),
     ErrorCode.UNSUPPORTED_VIEW: Explanation(
         "The scene's colour management cannot be undone exactly.",

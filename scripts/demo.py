@@ -53,9 +53,11 @@ def translate(scene: Any) -> None:
     """Click Make Real and wait for the picture, as `blender -b` does."""
     import bpy
 
+    garment = scene.make_real.masks.parts.add()
+    garment.name = "Garment"
     for part in scene.objects:
         if part.name.startswith(GARMENT):
-            pick = scene.make_real.picks.add()
+            pick = garment.picks.add()
             pick.kind, pick.object = "OBJECT", part
     try:
         bpy.ops.make_real.translate()

@@ -3,14 +3,16 @@
 
 Cryptomatte specification 1.2 (Psyop): each pass holds two ranks of (id, coverage); the id is the float whose
 bits are the MurmurHash3 of the name. The ids are decoded here because Blender's Cryptomatte node splits its
-list of names at commas, so that an object called "Shirt, blue" is silently never found.
+list of names at commas, so that an object called "Shirt, blue" is silently never found. No manifest is needed:
+Blender knows the names.
 """
 
 from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -47,60 +49,95 @@ def murmur3(data: bytes) -> int:
     return state ^ state >> 16
 
 
-def name_id(name: str) -> np.float32:
-    """The id that the render stores for a name: its hash, kept clear of infinities, NaN and denormals."""
+def name_id(name: str) -> int:
+    """Bits of the id that the render stores for a name: its hash, kept clear of infinities, NaN and denormals."""
     bits = murmur3(name.encode("utf-8"))
-    if (bits >> 23) & 0xFF in (0, 0xFF):
-        bits ^= 1 << 23
-    return np.uint32(bits).view(np.float32)
+    return bits ^ 1 << 23 if (bits >> 23) & 0xFF in (0, 0xFF) else bits
 
 
-def coverage(channels: Mapping[str, np.ndarray], layer: Layer, names: Iterable[str]) -> np.ndarray:
-    """Part of each pixel that the named things cover together.
+@dataclass(frozen=True)
+class Rank:
+    """One thing in each pixel: the bits of its id, and how much of the pixel it covers.
+
+    Args:
+        ids: (height, width) uint32.
+        amounts: (height, width) float, 0..1.
+    """
+
+    ids: np.ndarray
+    amounts: np.ndarray
+
+
+def ranks(channels: Mapping[str, np.ndarray], layer: Layer) -> list[list[Rank]]:
+    """The ranks of a pass, by view layer; empty when the render has no such pass.
 
     Args:
         channels: Channels of the render by name (`exr.read`), such as `ViewLayer.CryptoObject00.r`.
-        layer: Whether the names are objects' or materials'.
-        names: Full names of the data-blocks.
-
-    Returns:
-        (height, width) float32, 0..1. With several view layers, the greatest coverage in any of them.
 
     Raises:
-        MakeRealError: NO_MASK_PASSES when the render has no such pass.
+        MakeRealError: NO_MASK_PASSES when the pass is there but is damaged.
     """
-    ids = np.array([name_id(name) for name in names], np.float32)
-    layers = _ranked_channels(channels, layer)
-    if not layers:
-        raise MakeRealError(ErrorCode.NO_MASK_PASSES, f"there is no {layer.value} pass")
-    total: np.ndarray | None = None
-    for passes in layers.values():
-        covered = sum(_rank_pair_coverage(rank_pair, ids) for rank_pair in passes.values())
-        total = covered if total is None else np.maximum(total, covered)
-    return np.clip(total, 0.0, 1.0)
-
-
-def _ranked_channels(
-    channels: Mapping[str, np.ndarray], layer: Layer
-) -> dict[str, dict[str, dict[str, np.ndarray]]]:
-    """View layer -> pass number -> component (r, g, b, a) -> array."""
     pattern = re.compile(rf"(?:(.*)\.)?{layer.value}(\d\d)\.([rgbaRGBA])")
     found: dict[str, dict[str, dict[str, np.ndarray]]] = {}
     for name, array in channels.items():
         if match := pattern.fullmatch(name):
             view_layer, number, component = match.groups(default="")
             found.setdefault(view_layer, {}).setdefault(number, {})[component.lower()] = array
-    return found
+    return [[rank for pair in passes.values() for rank in _split(pair)] for passes in found.values()]
 
 
-def _rank_pair_coverage(rank_pair: Mapping[str, np.ndarray], ids: np.ndarray) -> np.ndarray:
-    if missing := set("rgba") - rank_pair.keys():
+def _split(pair: Mapping[str, np.ndarray]) -> tuple[Rank, Rank]:
+    if missing := set("rgba") - pair.keys():
         detail = f"a Cryptomatte pass lacks {', '.join(sorted(missing))}"
         raise MakeRealError(ErrorCode.NO_MASK_PASSES, detail)
-    covered = np.zeros(rank_pair["r"].shape, np.float32)
-    for identity, amount in (("r", "g"), ("b", "a")):
-        # A half-float id has lost its lower bits and would match nothing, or the wrong thing.
-        if rank_pair[identity].dtype != np.float32:
-            raise MakeRealError(ErrorCode.NO_MASK_PASSES, "the Cryptomatte ids are not 32-bit floats")
-        covered += np.where(np.isin(rank_pair[identity], ids), rank_pair[amount].astype(np.float32), 0.0)
-    return covered
+    # A half-float id has lost its lower bits and would match nothing, or the wrong thing.
+    if not pair["r"].dtype == pair["b"].dtype == np.float32:
+        raise MakeRealError(ErrorCode.NO_MASK_PASSES, "the Cryptomatte ids are not 32-bit floats")
+    return Rank(pair["r"].view(np.uint32), pair["g"]), Rank(pair["b"].view(np.uint32), pair["a"])
+
+
+class Owners:
+    """Which part each id belongs to.
+
+    Args:
+        parts: Name of an object or material -> number of its part.
+        count: Number of parts.
+    """
+
+    def __init__(self, parts: Mapping[str, int], count: int) -> None:
+        by_id = sorted((name_id(name), part) for name, part in parts.items())
+        self._ids = np.array([identity for identity, _ in by_id], np.uint32)
+        # Whatever belongs to no part is collected in one row more, and dropped.
+        self._parts = np.array([part for _, part in by_id], np.intp)
+        self._count = count
+
+    def coverage(self, view_layers: list[list[Rank]], band: slice) -> np.ndarray:
+        """Part of each pixel that each part covers: within a view layer the sum of the ranks, which keeps soft
+        edges and motion blur; of several view layers the greatest.
+
+        Args:
+            band: Pixels, counted along the rows from the top.
+
+        Returns:
+            (parts, pixels of the band) float32, 0..1.
+        """
+        greatest = None
+        for layer_ranks in view_layers:
+            covered = self._sum(layer_ranks, band)
+            greatest = covered if greatest is None else np.maximum(greatest, covered, out=greatest)
+        return np.minimum(greatest[: self._count], 1.0)
+
+    def _sum(self, layer_ranks: list[Rank], band: slice) -> np.ndarray:
+        pixels = np.arange(band.stop - band.start)
+        covered = np.zeros((self._count + 1, pixels.size), np.float32)
+        for rank in layer_ranks:
+            amounts = rank.amounts.reshape(-1)[band]
+            if not amounts.any():
+                # As in most of a picture: few pixels have more than two things in them.
+                continue
+            ids = rank.ids.reshape(-1)[band]
+            places = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
+            parts = np.where(self._ids[places] == ids, self._parts[places], self._count)
+            # Each pixel occurs once in a rank, so that nothing is added twice to one place.
+            covered[parts, pixels] += amounts
+        return covered

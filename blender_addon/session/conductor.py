@@ -54,11 +54,13 @@ class Ticket:
 
     Args:
         store: Begins to take the result home.
+        remarks: Sentences on what is missing although the picture can be made.
     """
 
     request: TranslationRequest
     planes: dict[PlaneName, np.ndarray] = field(repr=False)
     store: Callable[[Finished], Storing]
+    remarks: tuple[str, ...] = ()
 
 
 Collecting = Generator[None, None, Ticket]
@@ -209,7 +211,7 @@ class Conductor:
             next(self._collecting)
         except StopIteration as end:
             self._collecting, self._ticket = None, end.value
-            self.dispatch(ev.Collected(job_id))
+            self.dispatch(ev.Collected(job_id, end.value.remarks))
         except MakeRealError as problem:
             self.dispatch(ev.JobEnded(job_id, problem))
 

@@ -30,9 +30,14 @@ class TranslateClicked:
 
 @dataclass(frozen=True)
 class Collected:
-    """The render was read, and can be sent."""
+    """The render was read, and can be sent.
+
+    Args:
+        remarks: Sentences on what is missing although the picture can be made.
+    """
 
     job_id: str
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

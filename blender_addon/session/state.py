@@ -74,6 +74,7 @@ class Job:
         job_id: UUID of the protocol.
         label: What the artist calls it: scene and frame.
         collected: The render was read; until then nothing can be sent.
+        remarks: Sentences on what is missing although the picture can be made.
         sent: Given to the client that is open now.
         restarts: Starts of the backend that this job has outlived.
         cancelling: Cancel was clicked; the backend's answer is awaited.
@@ -87,6 +88,7 @@ class Job:
     job_id: str
     label: str
     collected: bool = False
+    remarks: tuple[str, ...] = ()
     sent: bool = False
     restarts: int = 0
     cancelling: bool = False
@@ -158,7 +160,7 @@ def _translate_clicked(state: Session, event: TranslateClicked) -> Outcome:
 def _collected(state: Session, event: Collected) -> Outcome:
     if not _is_current(state, event.job_id):
         return state, ()
-    job = replace(state.job, collected=True)
+    job = replace(state.job, collected=True, remarks=event.remarks)
     if state.phase in (Phase.NOT_INSTALLED, Phase.STOPPED):
         return replace(state, phase=Phase.STARTING, job=job), (FindBackend(),)
     if state.phase in CONNECTED:

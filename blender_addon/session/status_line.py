@@ -38,7 +38,8 @@ class StatusLine:
         text: The state in words.
         fraction: Of the job, 0..1; None without a job.
         operator: Identifier of the button's operator.
-        problem: Sentence and remedy of what went wrong last, one line each; empty when nothing did.
+        problem: Sentence and remedy of what went wrong last, one line each, or what the picture that is worked on
+            lacks; empty when nothing did.
     """
 
     text: str
@@ -50,7 +51,8 @@ class StatusLine:
 def status_line(session: Session) -> StatusLine:
     """The line and the button for a state."""
     if session.job is not None:
-        return StatusLine(_job_text(session.phase, session.job), session.job.fraction, "make_real.cancel")
+        text = _job_text(session.phase, session.job)
+        return StatusLine(text, session.job.fraction, "make_real.cancel", session.job.remarks)
     problem: tuple[str, ...] = ()
     operator = "make_real.translate"
     if session.problem is not None:

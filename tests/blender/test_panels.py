@@ -36,20 +36,38 @@ class Layout:
         assert text
         self.drawn.append(text)
 
-    def operator(self, identifier: str, text: str | None = None, icon: str = "NONE") -> None:
+    def operator(
+        self, identifier: str, text: str | None = None, icon: str = "NONE", depress: bool = False
+    ) -> SimpleNamespace:
         assert icon in ICONS, icon
         category, name = identifier.split(".")
         getattr(getattr(bpy.ops, category), name).get_rna_type()
         self.drawn.append(identifier)
+        return SimpleNamespace()
 
-    def operator_menu_enum(self, identifier: str, prop: str, icon: str = "NONE") -> None:
+    def operator_menu_enum(
+        self, identifier: str, prop: str, text: str | None = None, icon: str = "NONE"
+    ) -> None:
         self.operator(identifier, icon=icon)
         category, name = identifier.split(".")
         assert prop in getattr(getattr(bpy.ops, category), name).get_rna_type().properties
 
-    def prop(self, data: Any, name: str, text: str = "", emboss: bool = True) -> None:
+    def prop(
+        self,
+        data: Any,
+        name: str,
+        text: str = "",
+        emboss: bool = True,
+        icon: str = "NONE",
+        icon_only: bool = False,
+    ) -> None:
+        assert icon in ICONS, icon
         assert name in data.bl_rna.properties
         self.drawn.append(name)
+
+    def template_ID(self, data: Any, name: str, open: str) -> None:  # noqa: N802  Blender's name
+        self.operator(open)
+        self.prop(data, name)
 
     def progress(self, factor: float, type: str, text: str) -> None:
         assert 0.0 <= factor <= 1.0
@@ -69,6 +87,7 @@ def sidebar_of(scene: bpy.types.Scene, width: int = 280) -> SimpleNamespace:
     preferences = SimpleNamespace(ui_styles=[style], system=SimpleNamespace(ui_scale=1.0))
     return SimpleNamespace(
         scene=scene,
+        window_manager=bpy.context.window_manager,
         area=SimpleNamespace(ui_type="IMAGE_EDITOR"),
         region=SimpleNamespace(width=width),
         preferences=preferences,
@@ -81,11 +100,12 @@ def draw(addon: Callable, session: Any, scene: bpy.types.Scene, monkeypatch: pyt
     panels, layout = addon("panels"), Layout()
     context = sidebar_of(scene)
     holder = SimpleNamespace(layout=layout)
-    for cls in panels.CLASSES:
+    mask_panels = addon("masks.panels")
+    for cls in (*panels.CLASSES, *mask_panels.CLASSES):
         if issubclass(cls, bpy.types.Panel):
             cls.draw(holder, context)
-    for item in scene.make_real.picks:
-        panels.MAKE_REAL_UL_picks.draw_item(holder, context, layout, scene.make_real, item, 0, None, "")
+    for item in scene.make_real.masks.parts:
+        mask_panels.MAKE_REAL_UL_parts.draw_item(holder, context, layout, scene.make_real, item, 0, None, "")
     panels._draw_header(holder, context)
     panels._draw_render_menu(holder, context)
     monkeypatch.undo()
@@ -138,13 +158,15 @@ def test_picks_warnings_and_every_knob(
 ) -> None:
     thing = bpy.data.objects.new("Coat", None)
     pick(scene, thing)
-    pick(scene, bpy.data.materials.new("Wool"), "PROTECTED")
+    pick(scene, bpy.data.materials.new("Wool"), bpy.data.images.new("Mask", 4, 4), role="PROTECTED")
+    scene.make_real.masks.active_part = 1
     bpy.data.objects.remove(thing)
     image = bpy.data.images.new("Make Real 0001", 4, 4)
     image[addon("picture.results").WARNINGS] = "the garment is displaced by 2 pixels"
     scene.make_real.result = image
     drawn = draw(addon, addon("session.state").Session(), scene, monkeypatch)
-    assert {"deleted object", "Wool"} <= set(drawn)
+    assert {"material", "image.open", "make_real.remove_pick", "role", "strength"} <= set(drawn)
+    assert "Without its passes the next render cannot tell the parts apart" in " ".join(drawn)
     assert "the garment is displaced by 2 pixels" in " ".join(drawn)
     assert {*addon("protocol").RANGES, "model"} <= set(drawn)
 

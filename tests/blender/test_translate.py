@@ -204,11 +204,13 @@ def test_bad_input_is_told_before_a_backend_starts(
     elif fault == "no_mask_passes":
         garment_scene.view_layers[0].use_pass_cryptomatte_object = False
         bpy.ops.render.render()
-        pick(garment_scene, bpy.data.objects[LEFT])
+        pick(garment_scene, bpy.data.objects[LEFT], role="PROTECTED")
     else:
         pick(garment_scene, bpy.data.objects.new("Behind", None))
     before = snapshot.of_file()
-    text = refused(bpy.ops.make_real.translate)
+    # Without a render there is nothing to read; what it holds is found while it is read.
+    is_at_once = fault == "no_render"
+    text = refused(bpy.ops.make_real.translate) if is_at_once else translate_and_wait(addon).problem.message
     protocol = addon("protocol")
     explanation = protocol.EXPLANATIONS[protocol.ErrorCode(fault)]
     assert explanation.sentence.removesuffix(".") in text
@@ -216,6 +218,25 @@ def test_bad_input_is_told_before_a_backend_starts(
     assert addon("session.pump").session().problem.code == fault
     assert snapshot.difference(before, snapshot.of_file()) == []
     assert not (folder / "starts.txt").exists()
+
+
+def test_what_is_missing_is_said_before_the_job_and_stands_with_its_result(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable
+) -> None:
+    """Without its passes the picture is made all the same, and the whole of it is garment."""
+    backend("invert")
+    layer = garment_scene.view_layers[0]
+    layer.use_pass_cryptomatte_object = layer.use_pass_cryptomatte_material = False
+    bpy.ops.render.render()
+    pick(garment_scene, bpy.data.objects[LEFT])
+    bpy.ops.make_real.translate()
+    pump_until(addon, lambda session: session.job.collected)
+    session = addon("session.pump").session()
+    said = " ".join(addon("session.status_line").status_line(session).problem)
+    assert "no Cryptomatte object pass" in said and "the whole picture is taken as garment" in said
+    assert addon("session.pump").run_until_idle(TIMEOUT_S).problem is None
+    result = garment_scene.make_real.result
+    assert "no Cryptomatte object pass" in result[addon("picture.results").WARNINGS]
 
 
 def test_backend_not_found(
