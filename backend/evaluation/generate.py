@@ -24,7 +24,7 @@ from backend.translation.fidelity import measure
 from protocol.request import TranslationRequest
 
 from .features import PictureFeatures
-from .methods import METHODS, Bench, Subject
+from .methods import CONTROLS, METHODS, Bench, Subject
 from .patches import garment_corners
 from .pictures import Render, UnusableFolderError, read_rgb
 from .samples import PictureSample, sample_pictures
@@ -127,7 +127,7 @@ def read_subject(render: Render) -> Subject:
 
 def generate(bench: Bench, run: RunFolder, renders: Sequence[Render]) -> Iterator[str]:
     """Make what is missing of a run; yields the name of each render as its result is there."""
-    method, known = METHODS[run.method], run.records()
+    method, known = (METHODS | CONTROLS)[run.method], run.records()
     for render in renders:
         subject = read_subject(render)
         recipe = _recipe(bench, run, subject)

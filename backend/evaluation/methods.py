@@ -26,6 +26,7 @@ from protocol.planes import PlaneName
 from protocol.request import TranslationRequest
 
 from .baselines import plug_and_play, released, sdedit
+from .photographing import photograph
 
 WANTED, UNWANTED = "a photo", "a render"
 """Plug-and-play's style prompts."""
@@ -154,6 +155,10 @@ def _nothing(_bench: Bench, subject: Subject, _strength: float, _seed: int) -> O
     return Outcome(subject.pixels, 0.0)
 
 
+def _photographed(_bench: Bench, subject: Subject, _strength: float, _seed: int) -> Outcome:
+    return Outcome(photograph(subject.pixels), 0.0)
+
+
 def _latents(change: Callable[[Bench, Tensor, Walk, int], Float[Tensor, "1 channels rows columns"]]) -> Run:
     """A method that changes the latents of the whole picture."""
 
@@ -228,3 +233,6 @@ METHODS: dict[str, Method] = {
     "ours_no_detail": Method(_ours(detail=0.0)),
 }
 """By the names of the benchmark, in the order of its table."""
+
+CONTROLS = {"photographed": Method(_photographed)}
+"""What is no method but says what a figure is worth; told apart from the rows."""

@@ -17,7 +17,7 @@ from PIL import Image
 from .checks import check
 from .features import PictureFeatures
 from .generate import FIDELITY_COLUMNS, RunFolder
-from .methods import METHODS
+from .methods import CONTROLS, METHODS
 from .pictures import Render, UnusableFolderError
 from .scores import Column, Run, Scorer, to_row
 
@@ -69,7 +69,7 @@ class Plan:
 
     def runs(self, method: str) -> list[RunFolder]:
         """The runs of a row."""
-        seeds = self.seeds if METHODS[method].random else 1
+        seeds = self.seeds if method in METHODS and METHODS[method].random else 1
         return [RunFolder(self.out, method, self.strength, seed) for seed in range(seeds)]
 
     def sweep(self) -> list[RunFolder]:
@@ -79,7 +79,7 @@ class Plan:
 
     def work(self) -> list[tuple[RunFolder, Sequence[Render]]]:
         """Every run with the renders that it needs."""
-        rows = [(run, self.renders) for method in self.methods for run in self.runs(method)]
+        rows = [(run, self.renders) for method in (*self.methods, *CONTROLS) for run in self.runs(method)]
         done = {run for run, _ in rows}
         return rows + [(run, self.swept) for run in self.sweep() if run not in done]
 
@@ -87,13 +87,13 @@ class Plan:
 def score_all(
     plan: Plan, scorer: Scorer, network: PictureFeatures, seconds: Mapping[str, Sequence[float]]
 ) -> dict[str, dict[str, Column]]:
-    """Every column of every method.
+    """Every column of every method and control.
 
     Args:
         seconds: Timings of each method on an idle device; of a method without any, those of its pictures are taken.
     """
     table = {}
-    for method in plan.methods:
+    for method in (*plan.methods, *CONTROLS):
         runs = plan.runs(method)
         table[method] = scorer.score([read_run(run, plan.renders, network) for run in runs])
         timed = np.array(seconds[method]) if method in seconds else runs[0].column(plan.renders, "seconds")
@@ -123,8 +123,10 @@ def to_map(
     Args:
         about: What the reader must know beside the figures: model, device, photos.
     """
+    rows = [to_row(method, columns) for method, columns in table.items()]
     return {
-        "rows": [{**to_row(method, columns), "kid_inception": None} for method, columns in table.items()],
+        "rows": [{**row, "kid_inception": None} for row in rows if row["method"] in METHODS],
+        "controls": [row for row in rows if row["method"] in CONTROLS],
         "checks": [claim.to_map() for claim in check(table)],
         "sweep": sweep,
         "about": {
@@ -148,7 +150,10 @@ def to_markdown(content: dict[str, Any]) -> str:
         f" {about['strength']:g}, {about['device']}, {about['date']}. In brackets: 95 % of {about['replicates']}"
         " bootstrap draws."
     )
-    rows = [[f"`{row['method']}`", *(_cell(row, name) for name in TITLES)] for row in content["rows"]]
+    rows = [
+        [f"`{row['method']}`", *(_cell(row, name) for name in TITLES)]
+        for row in content["rows"] + content["controls"]
+    ]
     parts = [head, _grid(["method", *TITLES.values()], rows)]
     if content["checks"]:
         claims = [

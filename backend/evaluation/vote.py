@@ -8,31 +8,28 @@ garments, calibrated (Platt, 1999) on photos of the tuning senders and renders o
 reported on test photos and held-out renders, which neither has seen.
 
 A phone's softness and JPEG blocks would be an easy and a worthless cue, so half of the renders are given the same
-(`backend.training.pack.photograph`). The classifier is a second opinion beside KID: it looks only along the one
+(`photographing`). The classifier is a second opinion beside KID: it looks only along the one
 direction that tells the two domains apart best, which a method could learn to please.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
-import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from backend.training.pack import photograph
 from backend.training.splits import is_tune_garment
 
 from .features import PictureFeatures
 from .kid import Sample
 from .patches import garment_corners
-from .pictures import find_renders, read_photos, read_rgb
+from .pictures import find_renders, read_photos
+from .photographing import photograph
 from .samples import REFERENCE, CutPicture, cut_photos, sample_patches
 
 PHOTO_VOTE = REFERENCE / "photo_vote.safetensors"
@@ -99,8 +96,7 @@ def _training_renders(folder: Path, tune: bool) -> Iterator[CutPicture]:
     for number, render in enumerate(renders):
         pixels = render.pixels()
         if number % 2:
-            stored = photograph(Image.fromarray(pixels), random.Random(render.name))
-            pixels = read_rgb(io.BytesIO(stored))
+            pixels = photograph(pixels)
         yield pixels, garment_corners(render.coverage())
 
 
