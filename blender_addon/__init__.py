@@ -5,7 +5,7 @@ operators   the artist's clicks: check, call, report
 masks/      the picture's parts: which pixels are garment, free, protected
 picture/    pictures out of Blender and home again: passes, files, colour, results
 session/    the life of a job: a pure state machine, the conductor that carries out its effects, the timer
-backend/    the backend's process
+backend/    the backend: installing it, its process, its memory
 compositor  the nodes
 panels, properties, preferences    what the artist sees and sets
 tickets     from a finished render to a job
@@ -18,6 +18,8 @@ compat      every difference between Blender's versions
 from __future__ import annotations
 
 from . import masks, operators, panels, preferences, properties
+from .backend import operators as backend_operators
+from .backend import yielding
 from .history import freshness, places, shelf
 from .history import operators as history_operators
 from .history import panel as history_panel
@@ -33,6 +35,8 @@ MODULES = (
     shelf,
     freshness,
     operators,
+    backend_operators,
+    yielding,
     masks.operators,
     masks.overlay,
     history_operators,

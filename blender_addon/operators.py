@@ -6,7 +6,8 @@ from typing import ClassVar
 import bpy
 from bpy.props import BoolProperty, FloatProperty
 
-from . import compositor, preferences, properties, tickets
+from . import compositor, properties, tickets
+from .backend import places
 from .protocol import MakeRealError
 from .session import events as ev
 from .session import pump
@@ -98,6 +99,7 @@ class StopBackend(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Stop it."""
         pump.conductor().dispatch(ev.StopClicked())
+        pump.conductor().look()
         return {"FINISHED"}
 
 
@@ -110,16 +112,16 @@ class OpenLog(bpy.types.Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         """Whether the backend was ever started from here."""
-        return preferences.log_path().exists()
+        return places.log_path().exists()
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Open it in the system's viewer."""
-        bpy.ops.wm.path_open(filepath=str(preferences.log_path()))
+        bpy.ops.wm.path_open(filepath=str(places.log_path()))
         return {"FINISHED"}
 
 
 class OpenPreferences(bpy.types.Operator):
-    """Show where the path of the make-real program is set"""
+    """Show where the backend is installed and set up"""
 
     bl_idname = "make_real.open_preferences"
     bl_label = "Open Preferences"

@@ -22,7 +22,7 @@ class MAKE_REAL_PT_main(InImageEditor, bpy.types.Panel):  # noqa: N801  Blender'
     def draw(self, context: bpy.types.Context) -> None:
         """Draw from the session alone."""
         layout = self.layout
-        line = status_line(pump.session())
+        line = status_line(pump.session(), pump.installation().progress)
         column = layout.column(align=True)
         column.scale_y = 1.4
         column.operator("make_real.translate", icon="SHADERFX")
@@ -41,10 +41,12 @@ def _draw_state(layout: bpy.types.UILayout, context: bpy.types.Context, line: St
         layout.progress(factor=line.fraction, type="BAR", text=line.text)
     else:
         draw_text(layout, context, line.text, "INFO")
+    layout.operator(line.button)
     for number, text in enumerate(line.problem):
         draw_text(layout, context, text, "BLANK1" if number else "ERROR")
-    if line.operator != "make_real.translate":
-        layout.operator(line.operator)
+    # Make Real itself stands above already.
+    if line.fix not in ("", line.button, "make_real.translate"):
+        layout.operator(line.fix)
 
 
 class MAKE_REAL_PT_settings(InImageEditor, bpy.types.Panel):  # noqa: N801
@@ -78,10 +80,15 @@ class MAKE_REAL_PT_backend(InImageEditor, bpy.types.Panel):  # noqa: N801
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw its buttons."""
-        row = self.layout.row(align=True)
+        layout = self.layout
+        row = layout.row(align=True)
         row.operator("make_real.start_backend", text="Start")
         row.operator("make_real.stop_backend", text="Stop")
-        self.layout.operator("make_real.open_log", icon="TEXT")
+        layout.operator("make_real.release_memory")
+        row = layout.row(align=True)
+        row.operator("make_real.open_log", icon="TEXT")
+        row.operator("make_real.copy_diagnostics", icon="COPYDOWN")
+        layout.operator("make_real.open_preferences", icon="PREFERENCES")
 
 
 def _draw_header(self, context: bpy.types.Context) -> None:

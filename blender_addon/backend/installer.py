@@ -40,13 +40,29 @@ UV_SHA256 = {
 """Platforms with a backend, and the digest of uv's wheel for each. PyTorch has none for macOS on Intel."""
 TORCH_BACKENDS = {"cpu": "cpu", "cuda": "cu130"}
 """Which of PyTorch's builds uv shall take where the public registry has another one."""
+FOREIGN_VARIABLES = ("PYTHON", "VIRTUAL_ENV", "CONDA_")
+"""Set for another environment, these would lead uv and our program astray."""
 FOLDERS = ("wheels", "uv", "python", "cache", "env", "steps")
 ARCHIVE_FORMAT = 1
+WHEEL_NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*\.whl"
+EXIT_BUSY = 75
+"""Another installation holds the folder (EX_TEMPFAIL of sysexits.h)."""
 POLL_S = 0.1
 MEGABYTE = 1_000_000
+UV_BYTES = 40 * MEGABYTE
+PYTHON_BYTES = 150 * MEGABYTE
+TITLES = {
+    "unpack": "Unpacking the archive",
+    "uv": "Preparing the installer",
+    "environment": "Making the environment",
+    "torch": "Installing PyTorch",
+    "packages": "Installing packages",
+    "backend": "Installing the backend",
+    "check": "Trying it out",
+}
 
 
-class Problem(Exception):
+class ProblemError(Exception):
     """Why the installation stopped: an error code of the extension, and what only this occurrence knows."""
 
     def __init__(self, code: str, detail: str) -> None:
@@ -54,7 +70,7 @@ class Problem(Exception):
         self.code = code
 
 
-class Cancelled(Exception):
+class CancelledError(Exception):
     """The artist changed their mind."""
 
 
@@ -63,8 +79,7 @@ class Step:
     """One step of the installation.
 
     Args:
-        name: Of its marker file.
-        title: For the artist.
+        name: Of its marker file, and in TITLES.
         made_from: What its outcome depends on; another value makes it run again.
         outcome: What is there afterwards.
         need: Bytes that it writes, about.
@@ -72,7 +87,6 @@ class Step:
     """
 
     name: str
-    title: str
     made_from: str
     outcome: Path
     need: int
@@ -121,9 +135,10 @@ class Installer:
             archive: The backend archive; None when it was unpacked before.
 
         Raises:
-            Problem, Cancelled, OSError.
+            ProblemError, CancelledError, OSError.
         """
-        self._content = self._read_content(archive)
+        self._content = read_content(archive or self._home / "archive.json")
+        self._check_fit()
         steps = self._steps(archive)
         todo = [step for step in steps if not self._is_done(step)]
         if todo:
@@ -133,7 +148,7 @@ class Installer:
         for step in todo:
             self._marker(step.name).unlink(missing_ok=True)
         for step in todo:
-            self._tell(f"step {steps.index(step) + 1}/{len(steps)} {step.title}")
+            self._tell(f"step {steps.index(step) + 1}/{len(steps)} {TITLES[step.name]}")
             self._check_stop()
             step.run()
             self._marker(step.name).write_text(step.made_from, encoding="utf-8")
@@ -145,7 +160,7 @@ class Installer:
         ours = next((name for name in files if name.startswith("make_real-")), None)
         uv = next((name for name in files if name.startswith("uv-")), None)
         if ours is None or uv is None:
-            raise Problem("install_archive_refused", "it holds no make_real wheel, or no uv")
+            raise ProblemError("install_archive_refused", "it holds no make_real wheel, or no uv")
         env, content = self._home / "env", json.dumps(self._content, sort_keys=True)
         size = sum(file["bytes"] for file in files.values()) if archive else 0
 
@@ -154,46 +169,37 @@ class Installer:
                 self._unpack(archive)
 
         return [
-            Step("unpack", "Unpacking the archive", content, self._home / "archive.json", size, unpack),
-            Step("uv", "Preparing the installer", files[uv]["sha256"], self._uv, 40 * MEGABYTE, lambda: self._take_uv(uv)),
-            Step("environment", "Making the environment", PYTHON, self._python, 150 * MEGABYTE, self._make_environment),
-            Step("torch", "Installing PyTorch", digest(torch_lock), env, sizes[f"torch-{self._torch}"], lambda: self._install(torch_lock)),
-            Step("packages", "Installing packages", digest(packages), env, sizes["packages"], lambda: self._install(packages)),
-            Step("backend", "Installing the backend", files[ours]["sha256"], program_in(self._home), 2 * files[ours]["bytes"], lambda: self._install(self._wheels / ours)),
-            Step("check", "Trying it out", self._version, env, 0, self._check),
-        ]  # fmt: skip
+            Step("unpack", content, self._home / "archive.json", size, unpack),
+            Step("uv", files[uv]["sha256"], self._uv, UV_BYTES, lambda: self._take_uv(uv)),
+            Step("environment", PYTHON, self._python, PYTHON_BYTES, self._make_environment),
+            Step("torch", digest(torch_lock), env, sizes[torch_lock.stem], lambda: self._install(torch_lock)),
+            Step("packages", digest(packages), env, sizes["packages"], lambda: self._install(packages)),
+            Step(
+                "backend",
+                files[ours]["sha256"],
+                program_in(self._home),
+                2 * files[ours]["bytes"],
+                lambda: self._install(self._wheels / ours),
+            ),
+            Step("check", self._version, env, 0, self._check),
+        ]
 
     # The archive
 
-    def _read_content(self, archive: Path | None) -> dict:
-        """The archive's table of contents: version, platform, and each file's size and digest."""
-        try:
-            if archive is None:
-                text = (self._home / "archive.json").read_bytes()
-            else:
-                with zipfile.ZipFile(archive) as file:
-                    text = file.read("archive.json")
-            content = json.loads(text)
-            found = (content["format"], content["version"], content["platform"])
-            names = list(content["files"])
-        except FileNotFoundError as error:
-            raise Problem("install_archive_refused", f"{error.filename} is not there") from error
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-            raise Problem("install_archive_refused", f"{archive}: {error}") from error
+    def _check_fit(self) -> None:
         if platform_name() not in UV_SHA256:
-            raise Problem("install_unsupported", platform_name())
+            raise ProblemError("install_unsupported", platform_name())
+        found = tuple(self._content[name] for name in ("format", "version", "platform"))
         wanted = (ARCHIVE_FORMAT, self._version, platform_name())
         if found != wanted:
             raise Problem(
                 "install_archive_refused", f"format, version and platform are {found}, not {wanted}"
             )
-        if not all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*\.whl", name) for name in names):
-            raise Problem("install_archive_refused", f"{archive} holds something that is no wheel")
-        if content["complete_for"] not in (None, self._torch):
-            raise Problem(
-                "install_archive_refused", f"it is complete for {content['complete_for']}, not {self._torch}"
+        complete_for = self._content["complete_for"]
+        if complete_for not in (None, self._torch):
+            raise ProblemError(
+                "install_archive_refused", f"it is complete for {complete_for}, not {self._torch}"
             )
-        return content
 
     def _unpack(self, archive: Path) -> None:
         shutil.rmtree(self._wheels, ignore_errors=True)
@@ -209,12 +215,14 @@ class Installer:
                         "install_archive_refused", f"{archive}: {name} is damaged or missing"
                     ) from error
                 if digest(self._wheels / name) != wanted["sha256"]:
-                    raise Problem("install_archive_refused", f"{archive}: {name} is damaged")
+                    raise ProblemError("install_archive_refused", f"{archive}: {name} is damaged")
         (self._home / "archive.json").write_text(json.dumps(self._content), encoding="utf-8")
 
     def _take_uv(self, wheel: str) -> None:
         if digest(self._wheels / wheel) != UV_SHA256[platform_name()]:
-            raise Problem("install_archive_refused", f"{wheel} is not the uv {UV_VERSION} that was expected")
+            raise ProblemError(
+                "install_archive_refused", f"{wheel} is not the uv {UV_VERSION} that was expected"
+            )
         self._uv.parent.mkdir(exist_ok=True)
         with zipfile.ZipFile(self._wheels / wheel) as source:
             program = next(
@@ -245,16 +253,11 @@ class Installer:
         """Run a program, its words going to the log; ends it when the artist cancels."""
         self._log.flush()
         environment = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("PYTHON", "VIRTUAL_ENV", "CONDA_"))
+            name: value for name, value in os.environ.items() if not name.startswith(FOREIGN_VARIABLES)
         }
-        environment |= {
-            "UV_CACHE_DIR": str(self._home / "cache"),
-            "UV_PYTHON_INSTALL_DIR": str(self._home / "python"),
-            "UV_NO_PROGRESS": "1",
-            "NO_COLOR": "1",
-        }  # fmt: skip
+        environment["UV_CACHE_DIR"] = str(self._home / "cache")
+        environment["UV_PYTHON_INSTALL_DIR"] = str(self._home / "python")
+        environment |= {"UV_NO_PROGRESS": "1", "NO_COLOR": "1"}
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, env=environment
         )
@@ -268,7 +271,7 @@ class Installer:
                 process.wait()
         if process.returncode:
             program = Path(command[0]).stem
-            raise Problem("install_failed", f"{program} {command[1]}: {self._last_words()}")
+            raise ProblemError("install_failed", f"{program} {command[1]}: {self._last_words()}")
 
     # The rest
 
@@ -295,7 +298,7 @@ class Installer:
 
     def _check_stop(self) -> None:
         if (self._home / "stop").exists():
-            raise Cancelled
+            raise CancelledError
 
     def _tell(self, line: str) -> None:
         print(line, file=self._log, flush=True)
@@ -304,6 +307,29 @@ class Installer:
         text = Path(self._log.name).read_bytes()[-4096:].decode("utf-8", "replace")
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return lines[-1][:300] if lines else ""
+
+
+def read_content(source: Path) -> dict:
+    """An archive's table of contents: version, platform, and each file's size and digest.
+
+    Args:
+        source: The archive, or the `archive.json` of one that was unpacked.
+
+    Raises:
+        ProblemError: it is not one.
+    """
+    try:
+        if source.suffix == ".json":
+            content = json.loads(source.read_bytes())
+        else:
+            with zipfile.ZipFile(source) as file:
+                content = json.loads(file.read("archive.json"))
+        expected = {"format", "version", "platform", "complete_for", "files"}
+        if not expected <= content.keys() or not all(map(re.compile(WHEEL_NAME).fullmatch, content["files"])):
+            raise ValueError("its table of contents is damaged")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
+        raise ProblemError("install_archive_refused", f"{source}: {error}") from error
+    return content
 
 
 def remove(home: Path) -> None:
@@ -326,32 +352,31 @@ def gigabytes(amount: int) -> str:
 
 
 @contextlib.contextmanager
-def alone(home: Path) -> Iterator[None]:
-    """Hold the home folder, so that two Blenders do not install at once. Raises Problem."""
-    file = (home / "lock").open("a")
-    try:
-        if os.name == "nt":
-            import msvcrt
+def alone(home: Path) -> Iterator[bool]:
+    """Hold the home folder, so that two Blenders do not install at once; yields whether it could be had."""
+    with (home / "lock").open("a") as file:
+        try:
+            if os.name == "nt":
+                import msvcrt
 
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            else:
+                import fcntl
+
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
         else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        file.close()
-        raise Problem("install_failed", f"another installation is at work in {home}") from error
-    with file:
-        yield
+            yield True
 
 
 def told_end(action: Callable[[], None]) -> str:
     """Do it, and say in the log's last line how that ended."""
     try:
         action()
-    except Cancelled:
+    except CancelledError:
         return "cancelled"
-    except Problem as problem:
+    except ProblemError as problem:
         return f"error: {problem} [{problem.code}]"
     except OSError as error:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -371,22 +396,23 @@ def main() -> None:
     parser.add_argument("--archive", type=Path)
     options = parser.parse_args()
     options.home.mkdir(parents=True, exist_ok=True)
-    with (options.home / "install.log").open("w", encoding="utf-8") as log:
-
-        def act() -> None:
-            with alone(options.home):
-                (options.home / "stop").unlink(missing_ok=True)
-                if options.action == "remove":
-                    print("step 1/1 Removing the backend", file=log, flush=True)
-                    remove(options.home)
-                else:
-                    Installer(options.home, options.locks, options.version, options.torch, log).install(
-                        options.archive
-                    )
-
-        end = told_end(act)
-        print(end, file=log)
+    with alone(options.home) as is_alone:
+        if not is_alone:
+            sys.exit(EXIT_BUSY)
+        with (options.home / "install.log").open("w", encoding="utf-8") as log:
+            end = told_end(lambda: act(options, log))
+            print(end, file=log)
     sys.exit(end != "done")
+
+
+def act(options: argparse.Namespace, log: TextIO) -> None:
+    """Do what the command line says. Raises ProblemError, CancelledError, OSError."""
+    if options.action == "remove":
+        print("step 1/1 Removing the backend", file=log, flush=True)
+        remove(options.home)
+    else:
+        installer = Installer(options.home, options.locks, options.version, options.torch, log)
+        installer.install(options.archive)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..protocol import EXPLANATIONS, ErrorCode, MakeRealError
+from .installer import program_in
 
 PROGRAM = "make-real"
 PROGRAM_VARIABLE = "MAKE_REAL_PROGRAM"
@@ -27,6 +28,8 @@ class Launch:
 
     Args:
         program: Path from the preferences, empty to look for it.
+        home: Folder in which *Install Backend* installs it.
+        remote: Connection file of a backend on another machine, which is not started; None for one on this.
         device: `auto`, `cpu`, `cuda` or `cuda:1`.
         model_folder: Folder with more models, or empty.
         outlives_blender: Whether it goes on when Blender quits.
@@ -34,6 +37,8 @@ class Launch:
     """
 
     program: str
+    home: Path
+    remote: Path | None
     device: str
     model_folder: str
     outlives_blender: bool
@@ -53,8 +58,9 @@ class Ending:
     found_another: bool
 
 
-def find_program(preferred: str) -> Path:
-    """The make-real program: the preferences' path, else the environment's, else the one on the search path.
+def find_program(preferred: str, home: Path) -> Path:
+    """The make-real program: the preferences' path, else the environment's, else the installed one, else the one
+    on the search path.
 
     Raises:
         MakeRealError: BACKEND_NOT_FOUND, naming the place that was looked at.
@@ -65,9 +71,9 @@ def find_program(preferred: str) -> Path:
             if found is None:
                 raise MakeRealError(ErrorCode.BACKEND_NOT_FOUND, f"{place}: {path} is no program")
             return Path(found)
-    found = shutil.which(PROGRAM)
+    found = shutil.which(str(program_in(home))) or shutil.which(PROGRAM)
     if found is None:
-        raise MakeRealError(ErrorCode.BACKEND_NOT_FOUND, f"there is no {PROGRAM} on the search path")
+        raise MakeRealError(ErrorCode.BACKEND_NOT_FOUND, f"neither in {home} nor on the search path")
     return Path(found)
 
 
@@ -84,7 +90,7 @@ class BackendProcess:
 
     def __init__(self, launch: Launch) -> None:
         self._launch = launch
-        command = [str(find_program(launch.program)), "serve", "--device", launch.device]
+        command = [str(find_program(launch.program, launch.home)), "serve", "--device", launch.device]
         if launch.model_folder:
             command += ["--model-dir", launch.model_folder]
         if not launch.outlives_blender:
@@ -93,7 +99,7 @@ class BackendProcess:
             launch.log.parent.mkdir(parents=True, exist_ok=True)
             with launch.log.open("wb") as log:
                 self._process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, **_detached()
+                    command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, **detached()
                 )
         except OSError as error:
             raise MakeRealError(ErrorCode.BACKEND_START_FAILED, f"{command[0]}: {error.strerror}") from error
@@ -150,8 +156,8 @@ def told_problem(line: str) -> MakeRealError | None:
     return MakeRealError(code, detail.removeprefix("(").removesuffix(")"))
 
 
-def _detached() -> dict[str, int | bool]:
-    """Ctrl-C in Blender's terminal must not reach the backend; on Windows no console window may open."""
+def detached() -> dict[str, int | bool]:
+    """How a process is started beside Blender: Ctrl-C in the terminal must not reach it, no console may open."""
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NO_WINDOW | subprocess.CREATE_NEW_PROCESS_GROUP}
     return {"start_new_session": True}

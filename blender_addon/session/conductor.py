@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..backend.process import BackendProcess, Launch
+from ..backend.process import BackendProcess, Launch, find_program
 from ..protocol import (
     Client,
     Connection,
@@ -24,12 +24,15 @@ from ..protocol import (
     Lost,
     MakeRealError,
     PlaneName,
+    Pong,
     Progress,
     Refused,
     Status,
     TranslationRequest,
     Welcome,
+    WorkerState,
     read_connection,
+    read_remote_connection,
 )
 from . import events as ev
 from .state import Phase, Session, advance, can_translate
@@ -39,6 +42,8 @@ LABEL_CHARACTERS = 255
 """What the backend's journal keeps of a label."""
 LOOK_INTERVAL_S = 0.25
 """Seconds between two looks at the connection file."""
+START_TIMEOUT_S = 120.0
+"""Seconds from a click to a backend that answers; reading its libraries from a slow disk takes one minute."""
 OTHER_BACKEND_INTERVAL_S = 1.0
 OTHER_BACKEND_PATIENCE_S = 30.0
 """Seconds that another backend is given to become reachable, or to go."""
@@ -89,12 +94,47 @@ class Conductor:
         self._storing: Storing | None = None
         self._next_look = 0.0
         self._patience_ends = 0.0
+        self._start_ends = 0.0
+        self._heard_pong: Pong | None = None
 
     @property
     def models(self) -> tuple[str, ...]:
         """Models that the backend has, as far as it was asked."""
         welcome = self._client.welcome if self._client else None
         return welcome.models if welcome else ()
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Devices that the backend could compute on, as far as it told."""
+        pong = self._client.pong if self._client else None
+        return pong.devices if pong else ()
+
+    @property
+    def server(self) -> str:
+        """Name and version of the backend, empty while there is none."""
+        welcome = self._client.welcome if self._client else None
+        return welcome.server if welcome else ""
+
+    @property
+    def can_release(self) -> bool:
+        """Whether the backend holds memory that it does not need just now."""
+        return self.session.phase is Phase.READY and not self.session.is_resting
+
+    def release(self) -> None:
+        """Let the backend give the device's memory to others, unless it works."""
+        if self.can_release and self._client:
+            self._client.release()
+
+    def look(self) -> None:
+        """See whether there is a backend to start, or to connect to elsewhere."""
+        launch = self._launch()
+        try:
+            if launch.remote is None:
+                find_program(launch.program, launch.home)
+            is_there = launch.remote is None or launch.remote.exists()
+        except MakeRealError:
+            is_there = False
+        self.dispatch(ev.BackendLooked(is_there))
 
     @property
     def is_idle(self) -> bool:
@@ -162,6 +202,10 @@ class Conductor:
     def _look_for_connection(self) -> None:
         if self.session.phase not in (Phase.STARTING, Phase.LOST) or time.monotonic() < self._next_look:
             return
+        if self.session.phase is Phase.STARTING and time.monotonic() > self._start_ends:
+            waited = f"no answer within {START_TIMEOUT_S:.0f} s"
+            self.dispatch(ev.BackendFailed(MakeRealError(ErrorCode.BACKEND_START_TIMEOUT, waited)))
+            return
         self._next_look = time.monotonic() + LOOK_INTERVAL_S
         if self._live_connection() is not None:
             # A client that lost its backend finds the next one by itself.
@@ -173,9 +217,14 @@ class Conductor:
             else:
                 self._start_process()
 
+    def _connection(self) -> Connection | None:
+        """The backend's connection, here or elsewhere. Raises MakeRealError: CONNECTION_FILE_REFUSED."""
+        remote = self._launch().remote
+        return read_connection() if remote is None else read_remote_connection(remote)
+
     def _live_connection(self) -> Connection | None:
         try:
-            return read_connection()
+            return self._connection()
         except MakeRealError as problem:
             self.dispatch(ev.BackendFailed(problem))
             return None
@@ -189,8 +238,18 @@ class Conductor:
             event = _event_of(message)
             if event is not None:
                 self.dispatch(event)
-        if self.session.phase is Phase.LOADING and client.pong and client.pong.device:
-            self.dispatch(ev.Welcomed(client.pong.device))
+        if client.pong is not self._heard_pong:
+            self._heard_pong = client.pong
+            self._hear_pong(client.pong)
+
+    def _hear_pong(self, pong: Pong) -> None:
+        if pong.error is not None and self.session.job is None:
+            # With a job, the job's own end tells.
+            self.dispatch(ev.BackendFailed(MakeRealError(pong.error, pong.detail)))
+        elif self.session.phase is Phase.LOADING and pong.device:
+            self.dispatch(ev.Welcomed(pong.device))
+        else:
+            self.dispatch(ev.WorkerRests(pong.worker is WorkerState.STOPPED))
 
     def _is_current(self, job_id: str) -> bool:
         return self.session.job is not None and self.session.job.job_id == job_id
@@ -237,6 +296,7 @@ class Conductor:
             case ev.FindBackend():
                 self._next_look = 0.0
                 self._patience_ends = time.monotonic() + OTHER_BACKEND_PATIENCE_S
+                self._start_ends = time.monotonic() + START_TIMEOUT_S
                 self._look_for_connection()
             case ev.OpenClient():
                 self._open_client()
@@ -260,8 +320,13 @@ class Conductor:
                 self._give_up_picture()
 
     def _start_process(self) -> None:
+        launch = self._launch()
+        if launch.remote is not None:
+            problem = MakeRealError(ErrorCode.BACKEND_NOT_FOUND, "no connection file was chosen for Remote")
+            self.dispatch(ev.BackendMissing(problem))
+            return
         try:
-            self._process = BackendProcess(self._launch())
+            self._process = BackendProcess(launch)
         except MakeRealError as problem:
             missing = problem.code is ErrorCode.BACKEND_NOT_FOUND
             self.dispatch(ev.BackendMissing(problem) if missing else ev.BackendFailed(problem))
@@ -269,7 +334,8 @@ class Conductor:
     def _open_client(self) -> None:
         connection = self._live_connection()
         if connection is not None:
-            self._client = Client(connection, CLIENT_NAME)
+            self._client = Client(connection, CLIENT_NAME, find=self._connection)
+            self._heard_pong = None
 
     def _close_client(self) -> None:
         if self._client:
@@ -291,8 +357,10 @@ def _event_of(message: object) -> ev.Event | None:
         case Refused(code=code, versions=versions):
             spoken = f"the backend speaks versions {versions[0]} to {versions[1]}"
             return ev.BackendFailed(MakeRealError(code, spoken))
-        case Lost():
-            return ev.ConnectionLost()
+        case Lost(detail=detail, code=ErrorCode.KEY_REFUSED):
+            return ev.BackendFailed(MakeRealError(ErrorCode.KEY_REFUSED, detail))
+        case Lost(detail=detail):
+            return ev.ConnectionLost(detail)
         case Status(job_id=job_id, state=JobState.QUEUED, position=position):
             return ev.JobQueued(job_id, position)
         case Status(job_id=job_id, state=JobState.FAILED, error=code, detail=detail):

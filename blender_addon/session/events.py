@@ -83,8 +83,28 @@ class Welcomed:
 
 
 @dataclass(frozen=True)
+class BackendLooked:
+    """It was looked whether there is a backend to start or to connect to."""
+
+    is_there: bool
+
+
+@dataclass(frozen=True)
+class WorkerRests:
+    """Whether the backend has given the device's memory back, until the next picture."""
+
+    rests: bool
+
+
+@dataclass(frozen=True)
 class ConnectionLost:
-    """The backend does not answer; the client goes on trying."""
+    """The backend does not answer; the client goes on trying.
+
+    Args:
+        why: As far as it is known.
+    """
+
+    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -143,7 +163,7 @@ class Failed:
 Event = (
     StartClicked | StopClicked | TranslateClicked | Collected | CancelClicked | BackendMissing | BackendFailed
     | BackendGone | ConnectionSeen | Welcomed | ConnectionLost | JobQueued | JobProgressed | JobFinished
-    | ResultStored | JobEnded | Failed
+    | ResultStored | JobEnded | Failed | BackendLooked | WorkerRests
 )  # fmt: skip
 
 

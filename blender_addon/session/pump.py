@@ -17,18 +17,22 @@ import time
 import bpy
 
 from .. import preferences
+from ..backend.installation import Installation
 from ..protocol import ErrorCode, MakeRealError
 from .conductor import Conductor
-from .events import BackendFailed
+from .events import BackendFailed, Failed
 from .state import Phase, Session
 
 TICK_BUDGET_S = 0.004
 BUSY_INTERVAL_S = 0.03
+INSTALLING_INTERVAL_S = 0.2
 IDLE_INTERVAL_S = 0.5
 """Often enough for the backend's heartbeats."""
 BACKGROUND_INTERVAL_S = 0.005
 
 _conductor: Conductor | None = None
+_installation: Installation | None = None
+_wants_release = False
 
 
 def conductor() -> Conductor:
@@ -36,6 +40,19 @@ def conductor() -> Conductor:
     if _conductor is None:
         raise RuntimeError("the extension is not enabled")
     return _conductor
+
+
+def installation() -> Installation:
+    """The one installation of this Blender."""
+    if _installation is None:
+        raise RuntimeError("the extension is not enabled")
+    return _installation
+
+
+def want_release(wanted: bool) -> None:
+    """Note, from whatever thread, that the backend shall give the device's memory back at the next tick."""
+    global _wants_release
+    _wants_release = wanted
 
 
 def session() -> Session:
@@ -58,14 +75,37 @@ def wake() -> None:
 def _on_timer() -> float | None:
     """One tick; returns the seconds until the next, None when there is nothing to listen to."""
     try:
-        conductor().tick(TICK_BUDGET_S)
+        tick()
     except Exception as error:
         # Blender drops a timer that raises; without this the panel would say for ever that it works.
         conductor().dispatch(BackendFailed(MakeRealError(ErrorCode.INTERNAL, str(error))))
         raise
+    if installation().progress is not None:
+        return INSTALLING_INTERVAL_S if conductor().is_idle else BUSY_INTERVAL_S
     if session().job is None and session().phase in (Phase.NOT_INSTALLED, Phase.STOPPED):
         return None
     return IDLE_INTERVAL_S if conductor().is_idle else BUSY_INTERVAL_S
+
+
+def tick() -> None:
+    """Do a little of whatever is to be done."""
+    global _wants_release
+    if _wants_release:
+        _wants_release = False
+        conductor().release()
+    conductor().tick(TICK_BUDGET_S)
+    if installation().progress is not None:
+        before = installation().progress
+        installation().poll()
+        if installation().progress != before:
+            _redraw()
+
+
+def _installation_ended(problem: MakeRealError | None) -> None:
+    conductor().look()
+    if problem is not None:
+        conductor().dispatch(Failed(problem))
+    _redraw()
 
 
 def pump(timeout: float) -> Session:
@@ -78,7 +118,7 @@ def pump(timeout: float) -> Session:
     """
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
-        conductor().tick(TICK_BUDGET_S)
+        tick()
         time.sleep(BACKGROUND_INTERVAL_S)
     return session()
 
@@ -109,14 +149,16 @@ def run_until_idle(timeout: float) -> Session:
 def _redraw() -> None:
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
-            if area.type in {"IMAGE_EDITOR", "NODE_EDITOR"}:
+            if area.type in {"IMAGE_EDITOR", "NODE_EDITOR", "PREFERENCES"}:
                 area.tag_redraw()
 
 
 def register() -> None:
     """Begin; nothing is started or connected before the first click."""
-    global _conductor
+    global _conductor, _installation
     _conductor = Conductor(preferences.launch, _redraw)
+    _installation = Installation(_installation_ended)
+    _conductor.look()
     # Blender disables its extensions when it quits; the bpy module does not.
     atexit.register(_quit)
 
@@ -130,7 +172,10 @@ def unregister() -> None:
 
 
 def _quit() -> None:
-    global _conductor
+    global _conductor, _installation
+    if _installation is not None:
+        _installation.quit()
+        _installation = None
     if _conductor is not None:
         _conductor.quit()
         _conductor = None

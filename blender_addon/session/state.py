@@ -21,6 +21,7 @@ from .events import (
     Acknowledge,
     BackendFailed,
     BackendGone,
+    BackendLooked,
     BackendMissing,
     CancelClicked,
     CancelJob,
@@ -46,6 +47,7 @@ from .events import (
     Submit,
     TranslateClicked,
     Welcomed,
+    WorkerRests,
 )
 
 
@@ -106,12 +108,16 @@ class Session:
     Args:
         device: Device that the backend computes on, in its words; empty until known.
         problem: What went wrong last, until the next click.
+        why_lost: Why the backend is out of reach, while it is.
+        is_resting: The backend has given the device's memory back, until the next picture.
     """
 
     phase: Phase = Phase.STOPPED
     device: str = ""
     job: Job | None = None
     problem: MakeRealError | None = None
+    why_lost: str = ""
+    is_resting: bool = False
 
 
 Outcome = tuple[Session, tuple[Effect, ...]]
@@ -154,7 +160,7 @@ def _stop_clicked(state: Session, event: StopClicked) -> Outcome:
 def _translate_clicked(state: Session, event: TranslateClicked) -> Outcome:
     if not can_translate(state):
         return state, ()
-    return replace(state, job=Job(event.job_id, event.label), problem=None), ()
+    return replace(state, job=Job(event.job_id, event.label), problem=None, is_resting=False), ()
 
 
 def _collected(state: Session, event: Collected) -> Outcome:
@@ -186,7 +192,7 @@ def _backend_failed(state: Session, event: BackendFailed) -> Outcome:
 
 
 def _give_up(state: Session, problem: MakeRealError) -> Outcome:
-    return Session(Phase.STOPPED, problem=problem), (*_forget(state), CloseClient())
+    return Session(Phase.STOPPED, problem=problem), (*_forget(state), CloseClient(), StopBackend())
 
 
 def _backend_gone(state: Session, event: BackendGone) -> Outcome:
@@ -208,7 +214,7 @@ def _connection_seen(state: Session, event: ConnectionSeen) -> Outcome:
 def _welcomed(state: Session, event: Welcomed) -> Outcome:
     if state.phase in (Phase.NOT_INSTALLED, Phase.STOPPED):
         return state, ()
-    state = replace(state, device=event.device)
+    state = replace(state, device=event.device, why_lost="")
     if state.job is None or not state.job.collected:
         return replace(state, phase=_resting(state)), ()
     if state.job.sent:
@@ -222,8 +228,8 @@ def _connection_lost(state: Session, event: ConnectionLost) -> Outcome:
         return state, ()
     if state.job and state.job.cancelling:
         # The client remembers the cancellation; the artist need not wait for the answer.
-        return replace(state, phase=Phase.LOST, job=None), _forget(state)
-    return replace(state, phase=Phase.LOST), ()
+        return replace(state, phase=Phase.LOST, why_lost=event.why, job=None), _forget(state)
+    return replace(state, phase=Phase.LOST, why_lost=event.why), ()
 
 
 def _job_queued(state: Session, event: JobQueued) -> Outcome:
@@ -263,6 +269,16 @@ def _without_job(state: Session) -> Session:
     return replace(state, phase=phase, job=None)
 
 
+def _backend_looked(state: Session, event: BackendLooked) -> Outcome:
+    if state.phase not in (Phase.NOT_INSTALLED, Phase.STOPPED):
+        return state, ()
+    return replace(state, phase=Phase.STOPPED if event.is_there else Phase.NOT_INSTALLED), ()
+
+
+def _worker_rests(state: Session, event: WorkerRests) -> Outcome:
+    return (replace(state, is_resting=event.rests), ()) if state.phase is Phase.READY else (state, ())
+
+
 def _failed(state: Session, event: Failed) -> Outcome:
     return replace(state, problem=event.problem), ()
 
@@ -285,4 +301,6 @@ _HANDLERS: dict[type, Callable] = {
     ResultStored: _result_stored,
     JobEnded: _job_ended,
     Failed: _failed,
+    BackendLooked: _backend_looked,
+    WorkerRests: _worker_rests,
 }

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the panel says about the session: one true line and the one button that helps. Pure, without bpy."""
+"""What the panel says about the backend: one true line, its one button, and the button that mends a problem.
+
+Pure, without bpy.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..backend.installation import Progress
 from ..protocol import EXPLANATIONS, ErrorCode
 from .state import Job, Phase, Session
 
@@ -20,14 +24,41 @@ STAGES = {
 }
 """Stage of the protocol -> words; `storing` is the extension's own."""
 
-HELPING_OPERATORS = {
+BUTTONS = {
+    Phase.NOT_INSTALLED: "make_real.install_backend",
+    Phase.STOPPED: "make_real.start_backend",
+    Phase.STARTING: "make_real.stop_backend",
+    Phase.LOADING: "make_real.stop_backend",
+    Phase.READY: "make_real.stop_backend",
+    Phase.BUSY: "make_real.cancel",
+    Phase.LOST: "make_real.stop_backend",
+}
+"""The state line's button; while there is a job it is Cancel, while something is installed Cancel Installation."""
+
+FIXES = {
+    ErrorCode.CONNECTION_FILE_REFUSED: "make_real.open_preferences",
     ErrorCode.BACKEND_NOT_FOUND: "make_real.open_preferences",
     ErrorCode.BACKEND_START_FAILED: "make_real.open_log",
+    ErrorCode.BACKEND_START_TIMEOUT: "make_real.open_log",
+    ErrorCode.BACKEND_LOST: "make_real.translate",
+    ErrorCode.KEY_REFUSED: "make_real.open_preferences",
+    ErrorCode.INSTALL_FAILED: "make_real.repair_backend",
+    ErrorCode.INSTALL_NO_SPACE: "make_real.open_preferences",
+    ErrorCode.INSTALL_ARCHIVE_REFUSED: "make_real.install_backend",
+    ErrorCode.INSTALL_UNSUPPORTED: "make_real.open_preferences",
+    ErrorCode.ONLINE_ACCESS_OFF: "make_real.install_backend",
+    ErrorCode.INSTALLATION_BROKEN: "make_real.repair_backend",
+    ErrorCode.DIGEST_MISMATCH: "make_real.translate",
+    ErrorCode.JOB_CONFLICT: "make_real.translate",
+    ErrorCode.JOB_UNKNOWN: "make_real.translate",
+    ErrorCode.CANCELLED: "make_real.translate",
     ErrorCode.WORKER_CRASHED: "make_real.open_log",
-    ErrorCode.INTERNAL: "make_real.open_log",
+    ErrorCode.INTERNAL: "make_real.copy_diagnostics",
+    ErrorCode.MALFORMED_MESSAGE: "make_real.copy_diagnostics",
+    ErrorCode.DISK_FULL: "make_real.translate",
     ErrorCode.NO_MASK_PASSES: "make_real.enable_passes",
 }
-"""The button beside a problem, where clicking Make Real again is not what helps."""
+"""The button that mends a problem, where one can; the others need a change of the scene, the files or a program."""
 
 
 @dataclass(frozen=True)
@@ -36,30 +67,44 @@ class StatusLine:
 
     Args:
         text: The state in words.
-        fraction: Of the job, 0..1; None without a job.
-        operator: Identifier of the button's operator.
-        problem: Sentence and remedy of what went wrong last, one line each, or what the picture that is worked on
-            lacks; empty when nothing did.
+        fraction: Of the job or the installation, 0..1; None without one.
+        button: Identifier of the state's operator.
+        problem: Sentence, detail and remedy of what went wrong last, one line each, or what
+            the picture that is worked on lacks; empty when nothing did.
+        fix: Identifier of the operator that mends the problem, or empty.
     """
 
     text: str
     fraction: float | None
-    operator: str
+    button: str
     problem: tuple[str, ...] = ()
+    fix: str = ""
 
 
-def status_line(session: Session) -> StatusLine:
-    """The line and the button for a state."""
+def status_line(session: Session, installing: Progress | None = None) -> StatusLine:
+    """The line and the buttons for a state.
+
+    Args:
+        session: How things stand with the backend.
+        installing: How far its installation is; None while there is none.
+    """
     if session.job is not None:
         text = _job_text(session.phase, session.job)
         return StatusLine(text, session.job.fraction, "make_real.cancel", session.job.remarks)
+    if installing is not None:
+        fraction = max(0, installing.step - 1) / installing.steps
+        return StatusLine(_installing_text(installing), fraction, "make_real.cancel_installation")
     problem: tuple[str, ...] = ()
-    operator = "make_real.translate"
+    fix = ""
     if session.problem is not None:
         explanation = EXPLANATIONS[session.problem.code]
         problem = tuple(filter(None, (explanation.sentence, session.problem.detail, explanation.remedy)))
-        operator = HELPING_OPERATORS.get(session.problem.code, operator)
-    return StatusLine(_rest_text(session), None, operator, problem)
+        fix = FIXES.get(session.problem.code, "")
+    return StatusLine(_rest_text(session), None, BUTTONS[session.phase], problem, fix)
+
+
+def _installing_text(progress: Progress) -> str:
+    return f"{progress.title} ({progress.step}/{progress.steps})"
 
 
 def _job_text(phase: Phase, job: Job) -> str:
@@ -80,14 +125,15 @@ def _job_text(phase: Phase, job: Job) -> str:
 def _rest_text(session: Session) -> str:
     match session.phase:
         case Phase.NOT_INSTALLED:
-            return "No backend found"
+            return "No backend is installed"
         case Phase.STOPPED:
-            return "Ready; the backend starts with the first picture"
+            return "Stopped; it starts with the first picture"
         case Phase.STARTING:
             return "Starting the backend"
         case Phase.LOADING:
             return "The backend is getting ready"
         case Phase.LOST:
-            return "Waiting for the backend"
+            return f"Lost ({session.why_lost}); trying again" if session.why_lost else "Lost; trying again"
         case _:
-            return f"Ready on {session.device}"
+            memory = "; its memory is free" if session.is_resting else ""
+            return f"Ready on {session.device}{memory}"

@@ -14,6 +14,7 @@ session = importlib.import_module(f"{MODULE}.session.state")
 ev = importlib.import_module(f"{MODULE}.session.events")
 status = importlib.import_module(f"{MODULE}.session.status_line")
 protocol = importlib.import_module(f"{MODULE}.protocol")
+Progress = importlib.import_module(f"{MODULE}.backend.installation").Progress
 Phase, Session, Job = session.Phase, session.Session, session.Job
 
 PROBLEM = protocol.MakeRealError(protocol.ErrorCode.INTERNAL, "why")
@@ -27,6 +28,7 @@ def state(phase: str, job=None, device: str = "cpu", problem=None):
     return Session(Phase(phase), device, job, problem)
 
 
+GIVEN_UP = [ev.ForgetJob, ev.CloseClient, ev.StopBackend]
 TABLE = [
     # before, event, phase after, job kept, effects
     (state("stopped"), ev.StartClicked(), "starting", False, [ev.FindBackend]),
@@ -44,11 +46,11 @@ TABLE = [
     (state("stopped", READING), ev.JobEnded("a", PROBLEM), "stopped", False, [ev.ForgetJob]),
     (state("stopped", READING), ev.CancelClicked(), "stopped", False, [ev.ForgetJob]),
     (state("starting", UNSENT), ev.BackendMissing(PROBLEM), "not_installed", False, [ev.ForgetJob]),
-    (state("starting", UNSENT), ev.BackendFailed(PROBLEM), "stopped", False, [ev.ForgetJob, ev.CloseClient]),
-    (state("starting", UNSENT), ev.BackendGone(PROBLEM), "stopped", False, [ev.ForgetJob, ev.CloseClient]),
+    (state("starting", UNSENT), ev.BackendFailed(PROBLEM), "stopped", False, GIVEN_UP),
+    (state("starting", UNSENT), ev.BackendGone(PROBLEM), "stopped", False, GIVEN_UP),
     (state("busy", SENT), ev.BackendGone(PROBLEM), "starting", True, [ev.FindBackend]),
     (state("lost", SENT), ev.BackendGone(PROBLEM), "starting", True, [ev.FindBackend]),
-    (state("ready"), ev.BackendGone(PROBLEM), "stopped", False, [ev.CloseClient]),
+    (state("ready"), ev.BackendGone(PROBLEM), "stopped", False, [ev.CloseClient, ev.StopBackend]),
     (state("stopped"), ev.BackendGone(PROBLEM), "stopped", False, []),
     (state("starting", UNSENT), ev.ConnectionSeen(), "starting", True, [ev.OpenClient]),
     (state("busy", SENT), ev.ConnectionSeen(), "busy", True, []),
@@ -62,7 +64,7 @@ TABLE = [
     (state("busy", SENT), ev.ConnectionLost(), "lost", True, []),
     (state("starting"), ev.ConnectionLost(), "starting", False, []),
     (state("busy", CANCELLING), ev.ConnectionLost(), "lost", False, [ev.ForgetJob]),
-    (state("busy", CANCELLING), ev.BackendGone(PROBLEM), "stopped", False, [ev.ForgetJob, ev.CloseClient]),
+    (state("busy", CANCELLING), ev.BackendGone(PROBLEM), "stopped", False, GIVEN_UP),
     (state("busy", SENT), ev.CancelClicked(), "busy", True, [ev.CancelJob]),
     (state("starting", UNSENT), ev.CancelClicked(), "starting", False, [ev.ForgetJob]),
     (state("lost", SENT), ev.CancelClicked(), "lost", False, [ev.CancelJob, ev.ForgetJob]),
@@ -75,6 +77,10 @@ TABLE = [
     (state("lost", SENT), ev.ResultStored("a"), "lost", False, [ev.Acknowledge, ev.ForgetJob]),
     (state("busy", SENT), ev.StopClicked(), "stopped", False, [ev.ForgetJob, ev.CloseClient, ev.StopBackend]),
     (state("ready"), ev.Failed(PROBLEM), "ready", False, []),
+    (state("stopped"), ev.BackendLooked(False), "not_installed", False, []),
+    (state("not_installed"), ev.BackendLooked(True), "stopped", False, []),
+    (state("busy", SENT), ev.BackendLooked(False), "busy", True, []),
+    (state("ready"), ev.WorkerRests(True), "ready", False, []),
 ]
 
 
@@ -92,7 +98,7 @@ def test_a_backend_that_dies_twice_is_given_up() -> None:
     again, _ = session.advance(once, ev.Welcomed("cpu"))
     twice, effects = session.advance(again, ev.BackendGone(PROBLEM))
     assert (twice.phase, twice.job, twice.problem.code) == ("stopped", None, "backend_lost")
-    assert effects == (ev.ForgetJob("a"), ev.CloseClient())
+    assert effects == (ev.ForgetJob("a"), ev.CloseClient(), ev.StopBackend())
 
 
 def test_problem_stays_until_the_next_click() -> None:
@@ -123,6 +129,8 @@ def some_event(chooser: random.Random):
             ev.ResultStored(job_id),
             ev.JobEnded(job_id, None),
             ev.Failed(PROBLEM),
+            ev.BackendLooked(chooser.random() < 0.5),
+            ev.WorkerRests(chooser.random() < 0.5),
         ]
     )
 
@@ -161,8 +169,33 @@ def test_every_problem_has_words_and_a_button_that_exists() -> None:
         assert sentence == protocol.EXPLANATIONS[code].sentence
         assert detail == "the detail"
         assert remedy
-        category, name = line.operator.split(".")
-        assert name in dir(getattr(bpy.ops, category))
+        for operator in filter(None, (line.button, line.fix)):
+            category, name = operator.split(".")
+            assert name in dir(getattr(bpy.ops, category))
+
+
+def test_every_phase_has_a_line_and_one_button() -> None:
+    assert status.BUTTONS.keys() == set(Phase)
+    lines = {phase: status.status_line(state(phase)).text for phase in Phase if phase is not Phase.BUSY}
+    assert len(set(lines.values())) == len(lines)
+    installing = status.status_line(state("stopped"), Progress("Installing PyTorch", 4, 7))
+    assert installing.text == "Installing PyTorch (4/7)"
+    assert installing.button == "make_real.cancel_installation"
+    assert 0 < installing.fraction < 1
+
+
+def test_memory_that_was_released_is_told_until_the_next_picture() -> None:
+    rests, _ = session.advance(state("ready"), ev.WorkerRests(True))
+    assert status.status_line(rests).text == "Ready on cpu; its memory is free"
+    works, _ = session.advance(rests, ev.TranslateClicked("a", ""))
+    assert not works.is_resting
+
+
+def test_why_the_backend_is_lost_is_told_until_it_is_back() -> None:
+    lost, _ = session.advance(state("ready"), ev.ConnectionLost("nothing listens"))
+    assert status.status_line(lost).text == "Lost (nothing listens); trying again"
+    back, _ = session.advance(lost, ev.Welcomed("cpu"))
+    assert back.why_lost == ""
 
 
 @pytest.mark.parametrize(
