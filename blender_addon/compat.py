@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import bpy
 
 EXTENSION = __package__
@@ -14,12 +16,22 @@ FORMAT_PROPERTIES = ("media_type", "file_format")
 
 
 def set_multilayer_exr(settings: bpy.types.ImageFormatSettings) -> None:
-    """Choose multilayer OpenEXR: half floats, ZIP. Cryptomatte ids stay 32-bit floats in it."""
+    """Choose multilayer OpenEXR: floats, so that the render's light comes back unrounded, ZIP."""
     if IS_5:
         settings.media_type = "MULTI_LAYER_IMAGE"
     settings.file_format = "OPEN_EXR_MULTILAYER"
-    settings.color_depth = "16"
+    settings.color_depth = "32"
     settings.exr_codec = "ZIP"
+
+
+def set_exr(settings: bpy.types.ImageFormatSettings) -> None:
+    """Choose OpenEXR with the picture alone: floats with alpha, not compressed, written and read fastest."""
+    if IS_5:
+        settings.media_type = "IMAGE"
+    settings.file_format = "OPEN_EXR"
+    settings.color_mode = "RGBA"
+    settings.color_depth = "32"
+    settings.exr_codec = "NONE"
 
 
 def set_png(settings: bpy.types.ImageFormatSettings, color_mode: str) -> None:
@@ -46,12 +58,48 @@ def uses_white_balance(view: bpy.types.ColorManagedViewSettings) -> bool:
     return bool(getattr(view, "use_white_balance", False))
 
 
+def is_hdr(view: bpy.types.ColorManagedViewSettings) -> bool:
+    """Whether the display values are an HDR signal (since 5.0)."""
+    return bool(getattr(view, "is_hdr", False))
+
+
 def compositor_tree(scene: bpy.types.Scene) -> bpy.types.NodeTree | None:
     """The scene's compositor, None without one. In Blender 4 the artist may have switched it off."""
     if IS_5:
         return scene.compositing_node_group
     tree = scene.node_tree
     return tree if tree and (scene.use_nodes or tree.nodes) else None
+
+
+def is_compositing(scene: bpy.types.Scene) -> bool:
+    """Whether a render goes through the scene's compositor. In Blender 5 having one is being switched on."""
+    return scene.render.use_compositing and (IS_5 or scene.use_nodes)
+
+
+MATH_NODE = "ShaderNodeMath" if IS_5 else "CompositorNodeMath"
+
+
+class MixNode(NamedTuple):
+    """A node that mixes two colours, and its sockets."""
+
+    node: bpy.types.Node
+    factor: bpy.types.NodeSocket
+    first: bpy.types.NodeSocket
+    second: bpy.types.NodeSocket
+    result: bpy.types.NodeSocket
+
+
+def add_mix_node(tree: bpy.types.NodeTree) -> MixNode:
+    """Add a node that mixes two colours: 0 is the first."""
+    if not IS_5:
+        node = tree.nodes.new("CompositorNodeMixRGB")
+        return MixNode(node, *node.inputs, node.outputs[0])
+    node = tree.nodes.new("ShaderNodeMix")
+    node.data_type = "RGBA"
+    # Sockets of every data type are there, under the same names; the last ones are the colours'.
+    first, second = (socket for socket in node.inputs if socket.type == "RGBA")
+    result = next(socket for socket in node.outputs if socket.type == "RGBA")
+    return MixNode(node, node.inputs["Factor"], first, second, result)
 
 
 def make_compositor_tree(scene: bpy.types.Scene) -> bpy.types.NodeTree:

@@ -133,7 +133,7 @@ class OpenPreferences(bpy.types.Operator):
 
 
 class RemoveFromCompositor(bpy.types.Operator):
-    """Take the result's and the mask's nodes out of the compositor; your own nodes stay as they are"""
+    """Take Make Real's node out of the compositor and link your own nodes as they were"""
 
     bl_idname = "make_real.remove_from_compositor"
     bl_label = "Remove from Compositor"

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import bpy
 
+from . import compositor
 from .picture.results import WARNINGS
 from .session import pump
 from .session.status_line import StatusLine, status_line
@@ -33,6 +34,9 @@ class MAKE_REAL_PT_main(InImageEditor, bpy.types.Panel):  # noqa: N801  Blender'
             for warning in settings.result.get(WARNINGS, "").splitlines():
                 draw_text(layout, context, warning, "ERROR")
         layout.prop(settings, "use_compositor")
+        mix = compositor.mix_socket(context.scene)
+        if mix:
+            layout.prop(mix, "default_value", text="Mix in Compositor", slider=True)
         layout.operator("make_real.remove_from_compositor", icon="NODE_COMPOSITING")
 
 

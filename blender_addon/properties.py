@@ -75,11 +75,12 @@ class MakeRealSettings(bpy.types.PropertyGroup):
     )
     use_compositor: BoolProperty(
         name="Add to Compositor",
-        description="Put the result and the garment's mask into the compositor; your nodes are not touched",
+        description="Put the result into the compositor, right after the render: your nodes go on from it",
         default=True,
     )
     masks: PointerProperty(type=MaskSettings)
     picks: CollectionProperty(type=FormerPick)
+    compositor_group: PointerProperty(type=bpy.types.NodeTree, name="Compositor Group")
     result: PointerProperty(type=bpy.types.Image, name="Result", description="The last result of this scene")
 
 

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 import bpy
 import numpy as np
 
+from . import compositor
 from .history import index, kept_renders, places, shelf
 from .history.index import Entry
 from .history.recorder import Recorder
 from .masks import picked
 from .masks import planes as mask_planes
-from .picture import render_passes, results
+from .picture import render_passes, results, source
 from .picture.view_transform import View
 from .protocol import Finished, PlaneName, TranslationRequest
 from .session.conductor import Collecting, Storing, Ticket
@@ -70,13 +71,14 @@ def collect(scene: bpy.types.Scene, request: TranslationRequest) -> Collecting:
     """Take the scene's finished render for one job: saved now, read in the steps that this returns.
 
     Raises:
-        MakeRealError: NO_RENDER, PICTURE_UNREADABLE; while it is read NO_MASK_PASSES, MASK_SIZE, EMPTY_MASK.
+        MakeRealError: NO_RENDER, PICTURE_UNREADABLE, UNSUPPORTED_VIEW; while it is read NO_MASK_PASSES, MASK_SIZE,
+            EMPTY_MASK.
     """
-    image = render_passes.display_picture(scene)
-    parts = picked.parts(scene)
-    channels = render_passes.channels(scene) if parts else {}
-    target = results.destination(scene, places.folder(scene), None)
-    return _decode(image, parts, channels, target, request)
+    parts, layer = picked.parts(scene), compositor.layer_before(scene)
+    channels = render_passes.channels(scene) if parts or layer else {}
+    rendered = source.collect(scene, layer, channels)
+    target = results.destination(scene, places.folder(scene), None, rendered)
+    return _decode(rendered.picture, parts, channels, target, request)
 
 
 def _decode(

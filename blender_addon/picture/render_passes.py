@@ -38,6 +38,38 @@ def display_picture(scene: bpy.types.Scene) -> np.ndarray:
     return np.rint(pixels[..., : len(color_mode)] * 65535.0).astype(np.uint16)
 
 
+def scene_linear(scene: bpy.types.Scene) -> np.ndarray:
+    """The light behind `display_picture`: composited, before the view.
+
+    Returns:
+        (height, width, 4) float32, scene-linear, alpha multiplied in; 1 where the render has no alpha.
+
+    Raises:
+        MakeRealError: NO_RENDER.
+    """
+    with tempfile.TemporaryDirectory(prefix="make_real_") as folder:
+        path = Path(folder) / "light.exr"
+        with borrowed_image_settings(scene) as settings:
+            compat.set_exr(settings)
+            _save_render(scene, path)
+        planes = exr.read(path)
+    opaque = np.ones_like(planes["R"])
+    return np.stack([planes.get(name, opaque) for name in "RGBA"], axis=-1)
+
+
+def straight(light: np.ndarray) -> np.ndarray:
+    """Colour without its alpha, as Blender takes it out before the view: what has no alpha glows and is kept.
+
+    Args:
+        light: (..., 4), alpha multiplied in.
+
+    Returns:
+        (..., 3).
+    """
+    alpha = light[..., 3:]
+    return light[..., :3] / np.where(alpha > 0.0, alpha, 1.0)
+
+
 def channels(scene: bpy.types.Scene) -> dict[str, np.ndarray]:
     """Every pass of the render: channel name -> (height, width) array, as `exr.read` gives them.
 

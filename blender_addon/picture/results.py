@@ -14,9 +14,10 @@ import numpy as np
 
 from .. import compositor
 from ..protocol import MakeRealError
-from . import exr, png, view_transform
+from . import exr, png, recovery, view_transform
 from . import files as picture_files
 from .files import ResultPaths
+from .source import Source
 
 WARNINGS = "make_real_warnings"
 """Custom property of a result's image: what the backend found doubtful about it, one sentence a line."""
@@ -32,8 +33,9 @@ class Destination:
         scene: Name of the scene.
         frame: Frame that was rendered.
         view: How the scene was shown.
+        source: The render that was sent; None when its light is not at hand.
         garment: (height, width) uint16 coverage of the garment, None when nothing was picked.
-        use_compositor: Whether nodes are wanted.
+        use_compositor: Whether the result is wanted in the compositor.
     """
 
     folder: Path
@@ -41,6 +43,7 @@ class Destination:
     scene: str
     frame: int
     view: view_transform.View
+    source: Source | None
     garment: np.ndarray | None
     use_compositor: bool
 
@@ -59,12 +62,14 @@ Record = Callable[[ResultPaths, Picture], Iterator[None]]
 """Takes a result into the scene's history once its files are written; raises MakeRealError like `store`."""
 
 
-def destination(scene: bpy.types.Scene, folder: Path, garment: np.ndarray | None) -> Destination:
+def destination(
+    scene: bpy.types.Scene, folder: Path, garment: np.ndarray | None, source: Source | None = None
+) -> Destination:
     """Where a result of the scene belongs.
 
     Args:
         folder: Of the scene's history.
-        garment: As in `Destination`.
+        garment, source: As in `Destination`.
     """
     return Destination(
         folder=folder,
@@ -72,8 +77,9 @@ def destination(scene: bpy.types.Scene, folder: Path, garment: np.ndarray | None
         scene=scene.name,
         frame=scene.frame_current,
         view=view_transform.of_scene(scene),
+        source=source,
         garment=garment,
-        use_compositor=scene.make_real.use_compositor,
+        use_compositor=scene.make_real.use_compositor and source is not None,
     )
 
 
@@ -108,7 +114,7 @@ def store(
     try:
         yield from _write_linear(paths, target, picture, recipe)
         if scene is not None:
-            compositor.insert(scene, paths)
+            compositor.insert(scene, paths, target.frame)
     except MakeRealError as problem:
         return problem
     return None
@@ -133,9 +139,8 @@ def _as_text(value: object) -> str:
 
 
 def _write_linear(paths: ResultPaths, target: Destination, picture: Picture, recipe: str) -> Iterator[None]:
-    linear = view_transform.to_scene_linear(picture.image, target.view)
-    yield
-    channels = {name: linear[..., number] for number, name in enumerate("RGBA"[: linear.shape[2]])}
+    light = yield from recovery.scene_linear(picture.image, target.source)
+    channels = {name: light[..., number] for number, name in enumerate("RGBA"[: picture.image.shape[2]])}
     yield from picture_files.write(paths.linear, exr.encode(channels, {"make_real": recipe}))
 
 
@@ -156,7 +161,7 @@ def show(scene: bpy.types.Scene, paths: ResultPaths, warnings: Sequence[str]) ->
     """Open a result in the Image Editors that show the render, or the result before this one."""
     image = bpy.data.images.load(picture_files.blender_path(paths.display), check_existing=True)
     image.name = f"Make Real {paths.number:04}"
-    image.colorspace_settings.name = "sRGB"
+    image.colorspace_settings.name = view_transform.color_space(scene)
     image[WARNINGS] = "\n".join(warnings)
     previous = scene.make_real.result
     scene.make_real.result = image

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import bpy
+import numpy as np
 
 from .. import compat
 
@@ -44,6 +45,22 @@ def temporary_image(path: str) -> Iterator[bpy.types.Image]:
     """Load a picture as a data-block that does not outlive the block."""
     image = bpy.data.images.load(path, check_existing=False)
     try:
+        yield image
+    finally:
+        bpy.data.images.remove(image)
+
+
+@contextmanager
+def new_float_image(light: np.ndarray) -> Iterator[bpy.types.Image]:
+    """Scene-linear pixels, (height, width, 3), top row first, as a data-block that does not outlive the block."""
+    height, width = light.shape[:2]
+    image = bpy.data.images.new("make_real", width, height, float_buffer=True)
+    try:
+        image.colorspace_settings.name = compat.scene_linear_space()
+        pixels = np.ones((height, width, 4), np.float32)
+        pixels[..., :3] = light[::-1]
+        image.pixels.foreach_set(pixels.ravel())
+        image.update()
         yield image
     finally:
         bpy.data.images.remove(image)

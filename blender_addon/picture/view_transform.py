@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From a display picture back to scene-linear light, so that the artist's view transform shows it unchanged.
+"""The scene's view: what Blender does to light before the artist sees it.
 
-Blender's configuration has, for most view transforms on an sRGB display, a colour space that inverts it.
-Exposure and gamma are undone by arithmetic: display = view(linear * 2^exposure)^(1 / gamma). Round trip
-measured in display values (tests/blender): 0.0002 on average, AgX in Blender 4 0.001. A look is a curve
-without an inverse in the configuration, and the space of Khronos PBR Neutral is no inverse (0.04 off).
+The view is measured, not modelled: colours are sent through Blender's own `save_render` with the scene's own
+settings, so that every transform, look, curve and display device of every version is included
+(`view_inverse` has the way back).
 """
 
 from __future__ import annotations
@@ -18,19 +17,19 @@ import numpy as np
 
 from .. import compat
 from ..protocol import ErrorCode, MakeRealError
-from . import png
 from .render_passes import read_pixels
+from .scene_guard import borrowed_image_settings, new_float_image
+from .view_inverse import Response, cube
 
-INVERSES = {
-    "AgX": "AgX Base sRGB",
-    "Filmic": "Filmic sRGB",
-    "Filmic Log": "Filmic Log",
-    "Standard": "sRGB",
-    "Raw": "Non-Color",
-    "ACES 1.3": "ACES 1.3 sRGB",
-    "ACES 2.0": "ACES 2.0 sRGB",
-}
-"""View transform -> the colour space that inverts it on an sRGB display."""
+SIDE = 65
+"""Measured levels of each channel."""
+GREYS = np.concatenate([[0.0], np.exp2(np.linspace(-20.0, 18.0, 8000))])
+"""Light in which the view's answer to grey is looked at first: all that a camera may meet, in stops."""
+EVEN_STOPS = 0.3
+"""Part of the levels that is spread over the stops; the rest is where the display values change most."""
+MARGIN = 3.0
+"""Stops measured beyond the darkest and the brightest grey that the display tells apart: a saturated colour
+reaches further than grey."""
 
 
 @dataclass(frozen=True)
@@ -67,55 +66,62 @@ def of_scene(scene: bpy.types.Scene) -> View:
     )
 
 
-def inverse_space(view: View) -> str:
-    """The colour space that inverts the view, exposure and gamma apart.
+def check(scene: bpy.types.Scene) -> None:
+    """Refuse a view whose picture a model cannot read.
 
     Raises:
         MakeRealError: UNSUPPORTED_VIEW, naming the setting to change.
     """
-    if view.display_device != "sRGB":
-        raise _unsupported(f"set the display device to sRGB; it is {view.display_device}")
-    if view.view_transform not in INVERSES:
-        raise _unsupported(f"set the view transform to AgX, Filmic or Standard; it is {view.view_transform}")
-    if view.look != "None":
-        raise _unsupported(f"set the look to None; it is {view.look}")
-    if view.curves:
-        raise _unsupported("switch Use Curves off")
-    if view.white_balance:
-        raise _unsupported("switch White Balance off")
-    return INVERSES[view.view_transform]
+    if compat.is_hdr(scene.view_settings):
+        device = scene.display_settings.display_device
+        raise MakeRealError(ErrorCode.UNSUPPORTED_VIEW, f"set the display to sRGB; {device} is an HDR signal")
 
 
-def _unsupported(what_to_do: str) -> MakeRealError:
-    return MakeRealError(ErrorCode.UNSUPPORTED_VIEW, what_to_do)
+def color_space(scene: bpy.types.Scene) -> str:
+    """Colour space of the scene's display values: Blender names it like the display."""
+    return scene.display_settings.display_device
 
 
-def to_scene_linear(picture: np.ndarray, view: View) -> np.ndarray:
-    """Undo the view.
+def shown(scene: bpy.types.Scene, light: np.ndarray) -> np.ndarray:
+    """Scene-linear light as the scene's view shows it.
 
     Args:
-        picture: (height, width, 3 or 4) uint16 display values, straight alpha.
+        light: (height, width, 3) float32, scene-linear in the working space.
 
     Returns:
-        Same shape, float32, scene-linear in the scene's working space, alpha multiplied in as the compositor
-        has it.
+        (height, width, 3) float32 in 65536 steps, 0..1.
+    """
+    with tempfile.TemporaryDirectory(prefix="make_real_") as folder:
+        path = Path(folder) / "shown.png"
+        with new_float_image(light) as image, borrowed_image_settings(scene) as settings:
+            compat.set_png(settings, "RGB")
+            image.save_render(str(path), scene=scene)
+        return read_pixels(path, "Non-Color")[..., :3]
+
+
+def measure(scene: bpy.types.Scene) -> Response:
+    """Measure the scene's view; about a quarter of a second.
 
     Raises:
         MakeRealError: UNSUPPORTED_VIEW.
     """
-    space = inverse_space(view)
-    color = picture[..., :3]
-    if view.gamma != 1.0:
-        color = np.rint(65535.0 * (color / 65535.0) ** view.gamma).astype(np.uint16)
-    with tempfile.TemporaryDirectory(prefix="make_real_") as folder:
-        path = Path(folder) / "display.png"
-        path.write_bytes(b"".join(png.encode(color, {})))
-        try:
-            linear = read_pixels(path, space)[..., :3]
-        except TypeError as error:
-            raise _unsupported(f"this Blender has no colour space {space}") from error
-    linear = linear / np.float32(2.0**view.exposure)
-    if picture.shape[2] == 3:
-        return linear
-    alpha = picture[..., 3:].astype(np.float32) / np.float32(65535.0)
-    return np.concatenate([linear * alpha, alpha], axis=2)
+    check(scene)
+    levels = _levels(scene)
+    light = cube(levels).reshape(SIDE, SIDE * SIDE, 3)
+    return Response(levels, shown(scene, light).reshape(SIDE, SIDE, SIDE, 3))
+
+
+def _levels(scene: bpy.types.Scene) -> np.ndarray:
+    """Levels that follow the view's own answer to grey, so that the cube's cells are even for the eye."""
+    greys = np.repeat(GREYS[None, :, None], 3, axis=2).astype(np.float32)
+    answer = np.maximum.accumulate(shown(scene, greys)[0].mean(axis=1))
+    answer = (answer - answer[0]) / max(answer[-1] - answer[0], 1e-6)
+    darkest, brightest = GREYS[np.searchsorted(answer, [1e-4, 1.0 - 1e-5])]
+    first, last = np.searchsorted(GREYS, [darkest * 2.0**-MARGIN, brightest * 2.0**MARGIN])
+    kept = np.r_[0, max(first, 1) : last]
+    greys, answer = GREYS[kept], answer[kept]
+    spread = (1.0 - EVEN_STOPS) * answer + EVEN_STOPS * np.linspace(0.0, 1.0, len(greys))
+    levels = np.interp(np.linspace(0.0, spread[-1], SIDE), spread, greys)
+    # Where the display clips, the answer has a corner: a level there keeps it sharp.
+    levels[1 + np.abs(np.log(levels[1:] / brightest)).argmin()] = brightest
+    return levels.astype(np.float32)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A `make-real serve` for the extension's tests: the real protocol over real sockets, without a model.
 
-It inverts pictures. `MAKE_REAL_SCRIPT` names the fault that it shall have, `MAKE_REAL_SCRIPT_DIR` a folder in
-which it counts its starts.
+It inverts pictures, or makes them darker. `MAKE_REAL_SCRIPT` names the fault that it shall have,
+`MAKE_REAL_SCRIPT_DIR` a folder in which it counts its starts.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def translate(server: ScriptedServer, job_id: str, script: str, starts: int) -> 
         server.send(Status(job_id, JobState.FAILED, 0, ErrorCode.OUT_OF_MEMORY, "needs 12 GB"))
         return
     image = server.received[job_id][PlaneName.IMAGE].copy()
-    image[..., :3] = 65535 - image[..., :3]
+    image[..., :3] = image[..., :3] // 2 + 8000 if script == "darken" else 65535 - image[..., :3]
     server.finish(job_id, {PlaneName.IMAGE: image})
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Nodes come and go; the artist's own are the same before, during and after."""
+"""The group comes and goes; the artist's own nodes and links are the same before and after."""
 
 from __future__ import annotations
 
@@ -11,111 +11,215 @@ import numpy as np
 import pytest
 import snapshot
 
+IS_5 = bpy.app.version >= (5, 0, 0)
+
 
 @pytest.fixture
-def result(addon: Callable, tmp_path: Path) -> Callable[[int], object]:
-    """Files of a result with a given number."""
+def result(addon: Callable, tmp_path: Path) -> Callable:
+    """Files of a result with a given number, of one level of grey."""
 
-    def make(number: int, masked: bool = True):
+    def make(number: int, level: float = 0.5, masked: bool = True, size: tuple[int, int] = (48, 64)):
         paths = addon("picture.files").ResultPaths(tmp_path, number)
-        channels = {name: np.full((4, 4), number, np.float32) for name in "RGB"}
+        channels = {name: np.full(size, level, np.float32) for name in "RGB"}
         paths.linear.write_bytes(b"".join(addon("picture.exr").encode(channels, {})))
         if masked:
-            paths.mask.write_bytes(b"".join(addon("picture.png").encode(np.zeros((4, 4), np.uint16), {})))
+            mask = np.full(size, round(65535 * level), np.uint16)
+            paths.mask.write_bytes(b"".join(addon("picture.png").encode(mask, {})))
         return paths
 
     return make
 
 
-def artists_tree(scene: bpy.types.Scene) -> bpy.types.NodeTree:
-    """A small compositor as an artist makes it."""
-    if bpy.app.version >= (5, 0, 0):
+@pytest.fixture(autouse=True)
+def compositor_on_the_cpu(request: pytest.FixtureRequest) -> None:
+    """Blender 5.2 composites on the GPU unless told otherwise; a test machine has none."""
+    name = "garment_scene" if "garment_scene" in request.fixturenames else "scene"
+    if bpy.app.version >= (5, 2, 0):
+        request.getfixturevalue(name).render.compositor_device = "CPU"
+
+
+def empty_tree(scene: bpy.types.Scene) -> tuple[bpy.types.NodeTree, bpy.types.Node]:
+    """A compositor of the scene, and its output node."""
+    if IS_5:
         tree = bpy.data.node_groups.new("Grade", "CompositorNodeTree")
         tree.interface.new_socket("Image", in_out="OUTPUT", socket_type="NodeSocketColor")
         scene.compositing_node_group = tree
-        output = tree.nodes.new("NodeGroupOutput")
-    else:
-        scene.use_nodes = True
-        tree = scene.node_tree
-        tree.nodes.clear()
-        output = tree.nodes.new("CompositorNodeComposite")
-    layers = tree.nodes.new("CompositorNodeRLayers")
+        return tree, tree.nodes.new("NodeGroupOutput")
+    scene.use_nodes = True
+    scene.node_tree.nodes.clear()
+    return scene.node_tree, scene.node_tree.nodes.new("CompositorNodeComposite")
+
+
+def add_layers(tree: bpy.types.NodeTree, scene: bpy.types.Scene, layer: str = "") -> bpy.types.Node:
+    node = tree.nodes.new("CompositorNodeRLayers")
+    node.scene = scene
+    node.layer = layer or scene.view_layers[0].name
+    node.location = (-400.0, 100.0)
+    return node
+
+
+def artists_tree(scene: bpy.types.Scene) -> bpy.types.NodeTree:
+    """A compositor as an artist makes it: a grade, a branch, a muted node, a muted link, a frame."""
+    tree, output = empty_tree(scene)
+    layers = add_layers(tree, scene)
+    grade = tree.nodes.new("CompositorNodeExposure")
+    grade.inputs["Exposure"].default_value = 1.0
     blur = tree.nodes.new("CompositorNodeBlur")
-    tree.links.new(layers.outputs["Image"], blur.inputs["Image"])
-    tree.links.new(blur.outputs["Image"], output.inputs["Image"])
-    layers.location = (-400.0, 100.0)
+    viewer = tree.nodes.new("CompositorNodeViewer")
+    muted = tree.nodes.new("CompositorNodeBlur")
+    muted.mute = True
+    frame = tree.nodes.new("NodeFrame")
+    layers.parent = frame
+    tree.links.new(layers.outputs["Image"], grade.inputs["Image"])
+    tree.links.new(layers.outputs["Image"], muted.inputs["Image"])
+    tree.links.new(layers.outputs["Image"], blur.inputs["Image"]).is_muted = True
+    tree.links.new(blur.outputs["Image"], viewer.inputs["Image"])
+    tree.links.new(grade.outputs["Image"], output.inputs["Image"])
     tree.nodes.active = blur
     return tree
 
 
-def nodes_of(tree: bpy.types.NodeTree) -> dict:
-    return {node.name: snapshot.properties(node, 1) for node in tree.nodes if "make_real" not in node}
-
-
 def links_of(tree: bpy.types.NodeTree) -> list:
-    return [(x.from_node.name, x.from_socket.name, x.to_node.name, x.to_socket.name) for x in tree.links]
+    """Links have no order that means anything."""
+    ends = (
+        (x.from_node.name, x.from_socket.name, x.to_node.name, x.to_socket.name, x.is_muted)
+        for x in tree.links
+    )
+    return sorted(ends)
 
 
-def test_insert_and_remove_beside_the_artists_nodes(
+def nodes_of(tree: bpy.types.NodeTree) -> dict:
+    return {node.name: snapshot.properties(node, 1) for node in tree.nodes}
+
+
+def everything(tree: bpy.types.NodeTree) -> tuple:
+    file = snapshot.of_file()
+    for block in file.values():
+        # Compared by `links_of`.
+        block.pop("links", None)
+        if isinstance(block.get("node_tree"), dict):
+            block["node_tree"].pop("links")
+    return file, nodes_of(tree), links_of(tree), tree.nodes.active and tree.nodes.active.name
+
+
+def group_nodes(tree: bpy.types.NodeTree) -> list[bpy.types.Node]:
+    return [node for node in tree.nodes if node.bl_idname == "CompositorNodeGroup"]
+
+
+def composite(addon: Callable, scene: bpy.types.Scene) -> np.ndarray:
+    """The scene rendered and composited, scene-linear."""
+    bpy.ops.render.render()
+    return addon("picture.render_passes").scene_linear(scene)[..., :3]
+
+
+def test_every_link_of_the_image_goes_through_the_group_and_back(
     addon: Callable, scene: bpy.types.Scene, result: Callable
 ) -> None:
     compositor = addon("compositor")
     tree = artists_tree(scene)
-    before, nodes, links, active = snapshot.of_file(), nodes_of(tree), links_of(tree), tree.nodes.active.name
-    paths = result(1)
-    compositor.insert(scene, paths)
-    assert nodes_of(tree) == nodes
-    assert links_of(tree) == links
-    assert tree.nodes.active.name == active
-    added = {node.label: node for node in tree.nodes if node.type == "IMAGE"}
-    assert added.keys() == {"Make Real", "Garment Mask"}
-    assert Path(added["Make Real"].image.filepath) == paths.linear
-    assert added["Make Real"].image.colorspace_settings.name == addon("compat").scene_linear_space()
-    assert added["Garment Mask"].image.colorspace_settings.name == "Non-Color"
-    assert all(node.parent.label == "Make Real" for node in added.values())
+    before = everything(tree)
+    compositor.insert(scene, result(1), 1)
+    (node,) = group_nodes(tree)
+    layers = next(node for node in tree.nodes if node.bl_idname == "CompositorNodeRLayers")
+    assert [link.to_node for link in layers.outputs["Image"].links] == [node]
+    ends = [(link.to_node.bl_idname, link.is_muted) for link in node.outputs["Image"].links]
+    expected = [
+        ("CompositorNodeBlur", False),
+        ("CompositorNodeBlur", True),
+        ("CompositorNodeExposure", False),
+    ]
+    assert sorted(ends) == expected
+    assert sorted(socket.name for socket in node.inputs) == ["Image", "Mix"]
+    assert [socket.name for socket in node.outputs] == ["Image", "Garment Mask"]
+    assert node.inputs["Mix"].default_value == 1.0
+    assert tree.nodes.active.name == before[3]
     assert compositor.is_inserted(scene)
     assert compositor.remove(scene)
     assert not compositor.is_inserted(scene)
-    assert snapshot.difference(before, snapshot.of_file()) == []
+    assert not compositor.remove(scene)
+    after = everything(tree)
+    assert snapshot.difference(before[0], after[0]) == []
+    assert before[1:] == after[1:]
 
 
-def test_second_result_takes_the_place_of_the_first(
+def test_the_artists_grade_works_on_the_result_and_mix_0_is_the_render(
+    addon: Callable, garment_scene: bpy.types.Scene, result: Callable
+) -> None:
+    tree = artists_tree(garment_scene)
+    render = composite(addon, garment_scene)
+    compositor = addon("compositor")
+    compositor.insert(garment_scene, result(1, 0.25), garment_scene.frame_current)
+    assert composite(addon, garment_scene) == pytest.approx(0.5, abs=1e-5), "one stop brighter"
+    compositor.mix_socket(garment_scene).default_value = 0.0
+    assert np.array_equal(composite(addon, garment_scene), render)
+    compositor.mix_socket(garment_scene).default_value = 0.5
+    assert composite(addon, garment_scene) == pytest.approx((render + 0.5) / 2.0, abs=1e-4)
+    (node,) = group_nodes(tree)
+    output = next(
+        node for node in tree.nodes if node.bl_idname in ("NodeGroupOutput", "CompositorNodeComposite")
+    )
+    tree.links.new(node.outputs["Garment Mask"], output.inputs["Image"])
+    assert composite(addon, garment_scene) == pytest.approx(0.25, abs=1e-4)
+
+
+def test_each_frame_has_its_own_result_and_the_others_their_render(
+    addon: Callable, garment_scene: bpy.types.Scene, result: Callable, tmp_path: Path
+) -> None:
+    compositor = addon("compositor")
+    for number, (frame, level) in enumerate(((3, 0.25), (4, 0.5), (7, 0.75)), start=1):
+        compositor.insert(garment_scene, result(number, level), frame)
+    tree = addon("compat").compositor_tree(garment_scene)
+    assert len(group_nodes(tree)) == 1
+    levels = {}
+    for frame in (2, 3, 4, 5, 7, 8):
+        garment_scene.frame_set(frame)
+        levels[frame] = composite(addon, garment_scene)
+    assert np.array_equal(levels[2], levels[5])
+    assert np.array_equal(levels[2], levels[8])
+    assert levels[2].std() > 0.01, "the render"
+    assert [round(float(levels[frame].mean()), 3) for frame in (3, 4, 7)] == [0.25, 0.5, 0.75]
+    # A second result of a frame comes under the same name, and no number is lost.
+    garment_scene.frame_set(4)
+    compositor.insert(garment_scene, result(4, 0.125), 4)
+    assert composite(addon, garment_scene) == pytest.approx(0.125, abs=1e-5)
+    assert sorted(path.name for path in (tmp_path / "compositor").glob("*.exr")) == [
+        "linear_0003.exr",
+        "linear_0004.exr",
+        "linear_0007.exr",
+    ]
+    assert len(list(tmp_path.glob("*_linear.exr"))) == 4
+    assert len([image for image in bpy.data.images if image.name.startswith("linear")]) == 1
+
+
+def test_a_node_that_the_artist_moved_stays_where_it_is(
     addon: Callable, scene: bpy.types.Scene, result: Callable
 ) -> None:
     compositor = addon("compositor")
     tree = artists_tree(scene)
-    compositor.insert(scene, result(1))
-    picture = next(node for node in tree.nodes if node.label == "Make Real" and node.type == "IMAGE")
-    # The artist has begun to use it.
-    tree.links.new(picture.outputs["Image"], tree.nodes["Blur"].inputs["Image"])
-    count = len(tree.nodes)
-    second = result(2)
-    compositor.insert(scene, second)
-    assert len(tree.nodes) == count
-    assert Path(picture.image.filepath) == second.linear
-    assert tree.nodes["Blur"].inputs["Image"].links[0].from_node == picture
-    assert not [image.name for image in bpy.data.images if image.name.startswith("0001")]
-    compositor.insert(scene, result(3, masked=False))
-    assert not [node for node in tree.nodes if node.label == "Garment Mask"]
+    compositor.insert(scene, result(1), 1)
+    (node,) = group_nodes(tree)
+    node.location = (900.0, 900.0)
+    tree.links.remove(node.inputs["Image"].links[0])
+    links = links_of(tree)
+    compositor.insert(scene, result(2, masked=False), 1)
+    assert links_of(tree) == links
+    assert tuple(node.location) == (900.0, 900.0)
+    assert compositor.remove(scene)
+    assert not group_nodes(tree)
 
 
-def test_scene_without_compositor_gets_one_that_changes_no_pixel(
+def test_scene_without_compositor_gets_one_and_loses_it_again(
     addon: Callable, garment_scene: bpy.types.Scene, result: Callable
 ) -> None:
     compositor = addon("compositor")
+    render = composite(addon, garment_scene)
     before = snapshot.of_file()
-    if bpy.app.version >= (5, 2, 0):
-        garment_scene.render.compositor_device = "CPU"
-        before = snapshot.of_file()
-    picture = addon("picture.render_passes").display_picture(garment_scene)
-    compositor.insert(garment_scene, result(1))
-    assert addon("compat").compositor_tree(garment_scene) is not None
-    bpy.ops.render.render()
-    again = addon("picture.render_passes").display_picture(garment_scene)
-    assert np.abs(again.astype(int) - picture).max() <= 1
+    compositor.insert(garment_scene, result(1), 1)
+    compositor.mix_socket(garment_scene).default_value = 0.0
+    assert np.array_equal(composite(addon, garment_scene), render)
     assert compositor.remove(garment_scene)
     changed = snapshot.difference(before, snapshot.of_file())
-    if bpy.app.version < (5, 0, 0):
+    if not IS_5:
         # Blender 4 has no way to take a scene's tree away; it is empty and switched off.
         changed = [path for path in changed if not path.startswith("/scenes/Scene/node_tree")]
         assert len(garment_scene.node_tree.nodes) == 0
@@ -126,7 +230,7 @@ def test_own_compositor_stays_when_the_artist_used_it(
     addon: Callable, scene: bpy.types.Scene, result: Callable
 ) -> None:
     compositor, compat = addon("compositor"), addon("compat")
-    compositor.insert(scene, result(1))
+    compositor.insert(scene, result(1), 1)
     tree = compat.compositor_tree(scene)
     tree.nodes.new("CompositorNodeBlur")
     compositor.remove(scene)
@@ -134,32 +238,117 @@ def test_own_compositor_stays_when_the_artist_used_it(
     assert len(tree.nodes) == 3
     assert not [node for node in tree.nodes if "make_real" in node]
     assert len(tree.links) == 1
-    assert not compositor.remove(scene)
 
 
-@pytest.mark.skipif(bpy.app.version >= (5, 0, 0), reason="a compositor has no switch since Blender 5.0")
-def test_a_compositor_that_is_switched_off_keeps_its_nodes(
+def test_nodes_of_other_scenes_and_muted_nodes_are_left_alone(
+    addon: Callable, scene: bpy.types.Scene, result: Callable
+) -> None:
+    tree, output = empty_tree(scene)
+    other = bpy.data.scenes.new("Other")
+    foreign, muted = add_layers(tree, other), add_layers(tree, scene)
+    muted.mute = True
+    first, second = add_layers(tree, scene), add_layers(tree, scene)
+    over = tree.nodes.new("CompositorNodeAlphaOver")
+    colors = [socket for socket in over.inputs if socket.type == "RGBA"]
+    tree.links.new(foreign.outputs["Image"], colors[0])
+    tree.links.new(first.outputs["Image"], colors[1])
+    viewer = tree.nodes.new("CompositorNodeViewer")
+    tree.links.new(muted.outputs["Image"], viewer.inputs["Image"])
+    tree.links.new(second.outputs["Image"], output.inputs["Image"])
+    before = everything(tree)
+    compositor = addon("compositor")
+    compositor.insert(scene, result(1), 1)
+    assert len(group_nodes(tree)) == 2, "one for each Render Layers node that shows this scene"
+    assert foreign.outputs["Image"].links[0].to_node == over
+    assert muted.outputs["Image"].links[0].to_node == viewer
+    assert compositor.remove(scene)
+    after = everything(tree)
+    assert snapshot.difference(before[0], after[0]) == []
+    assert before[1:] == after[1:]
+
+
+def test_a_tree_of_several_view_layers_is_not_rewired(
+    addon: Callable, scene: bpy.types.Scene, result: Callable
+) -> None:
+    scene.view_layers.new("Backdrop")
+    tree = artists_tree(scene)
+    over, backdrop = tree.nodes.new("CompositorNodeAlphaOver"), add_layers(tree, scene, "Backdrop")
+    color = next(socket for socket in over.inputs if socket.type == "RGBA")
+    tree.links.new(backdrop.outputs["Image"], color)
+    links = links_of(tree)
+    compositor = addon("compositor")
+    scene.make_real.use_compositor = True
+    assert compositor.layer_before(scene) is None
+    compositor.insert(scene, result(1), 1)
+    assert links_of(tree) == links
+    assert len(group_nodes(tree)) == 1
+    assert compositor.remove(scene)
+
+
+def test_copied_scene_gets_a_group_of_its_own(
+    addon: Callable, scene: bpy.types.Scene, result: Callable
+) -> None:
+    compositor = addon("compositor")
+    artists_tree(scene)
+    compositor.insert(scene, result(1), 1)
+    copy = scene.copy()
+    assert copy.make_real.compositor_group == scene.make_real.compositor_group
+    compositor.insert(copy, result(2), 1)
+    assert copy.make_real.compositor_group != scene.make_real.compositor_group
+    assert compositor.is_inserted(copy)
+    assert compositor.is_inserted(scene) or IS_5, "in Blender 5 both scenes still have one compositor"
+
+
+@pytest.mark.skipif(not IS_5, reason="a scene's compositor is its own before Blender 5.0")
+def test_a_compositor_that_two_scenes_share_takes_both_results(
+    addon: Callable, scene: bpy.types.Scene, result: Callable
+) -> None:
+    tree, output = empty_tree(scene)
+    other = bpy.data.scenes.new("Other")
+    other.compositing_node_group = tree
+    over = tree.nodes.new("CompositorNodeAlphaOver")
+    colors = [socket for socket in over.inputs if socket.type == "RGBA"]
+    for each, color in zip((scene, other), colors, strict=True):
+        tree.links.new(add_layers(tree, each).outputs["Image"], color)
+    tree.links.new(over.outputs["Image"], output.inputs["Image"])
+    before = everything(tree)
+    compositor = addon("compositor")
+    compositor.insert(scene, result(1), 1)
+    compositor.insert(other, result(2), 1)
+    assert len({node.node_tree for node in group_nodes(tree)}) == 2
+    assert compositor.remove(scene)
+    assert compositor.is_inserted(other)
+    assert compositor.remove(other)
+    after = everything(tree)
+    assert snapshot.difference(before[0], after[0]) == []
+    assert before[1:] == after[1:]
+
+
+@pytest.mark.skipif(IS_5, reason="a compositor has no switch since Blender 5.0")
+def test_a_compositor_that_is_switched_off_stays_off(
     addon: Callable, scene: bpy.types.Scene, result: Callable
 ) -> None:
     tree = artists_tree(scene)
     scene.use_nodes = False
-    nodes, links = nodes_of(tree), links_of(tree)
-    addon("compositor").insert(scene, result(1))
+    before = everything(tree)
+    assert addon("compositor").layer_before(scene) is None
+    addon("compositor").insert(scene, result(1), 1)
     assert not scene.use_nodes
-    assert (nodes_of(tree), links_of(tree)) == (nodes, links)
     assert addon("compositor").remove(scene)
-    assert (nodes_of(tree), links_of(tree)) == (nodes, links)
+    after = everything(tree)
+    assert snapshot.difference(before[0], after[0]) == []
+    assert before[1:] == after[1:]
 
 
 def test_remove_operator(addon: Callable, scene: bpy.types.Scene, result: Callable) -> None:
     artists_tree(scene)
     assert not bpy.ops.make_real.remove_from_compositor.poll()
-    addon("compositor").insert(scene, result(1))
+    addon("compositor").insert(scene, result(1), 1)
     assert bpy.ops.make_real.remove_from_compositor() == {"FINISHED"}
     assert not addon("compositor").is_inserted(scene)
 
 
-@pytest.mark.skipif(bpy.app.version < (5, 0, 0), reason="node groups for scenes came with Blender 5.0")
+@pytest.mark.skipif(not IS_5, reason="node groups for scenes came with Blender 5.0")
 def test_linked_node_group_is_refused(
     addon: Callable, scene: bpy.types.Scene, result: Callable, tmp_path: Path
 ) -> None:
@@ -172,6 +361,34 @@ def test_linked_node_group_is_refused(
         wanted.node_groups = ["Grade"]
     scene = bpy.context.scene
     scene.compositing_node_group = bpy.data.node_groups["Grade"]
+    before = snapshot.of_file()
     with pytest.raises(addon("protocol").MakeRealError, match="Grade") as caught:
-        addon("compositor").insert(scene, result(1))
+        addon("compositor").insert(scene, result(1), 1)
     assert caught.value.code == "compositor_locked"
+    assert addon("compositor").layer_before(scene) is None
+    assert snapshot.difference(before, snapshot.of_file()) == []
+
+
+def test_saved_and_loaded_the_group_still_shows_its_files(
+    addon: Callable, garment_scene: bpy.types.Scene, result: Callable, tmp_path: Path
+) -> None:
+    blend = tmp_path / "shoot.blend"
+    bpy.ops.wm.save_as_mainfile(filepath=str(blend))
+    addon("compositor").insert(garment_scene, result(1, 0.25), 1)
+    bpy.ops.wm.save_mainfile()
+    bpy.ops.wm.open_mainfile(filepath=str(blend))
+    scene = bpy.context.scene
+    assert scene.make_real.compositor_group is not None
+    assert composite(addon, scene) == pytest.approx(0.25, abs=1e-5)
+    addon("compositor").insert(scene, result(2, 0.75), 1)
+    assert composite(addon, scene) == pytest.approx(0.75, abs=1e-5)
+    assert addon("compositor").remove(scene)
+
+
+def test_runs_of_frames(addon: Callable, tmp_path: Path) -> None:
+    frames, group = addon("compositor.frames"), addon("compositor.group")
+    assert frames.Sequence(tmp_path, (1, 2, 3, 7, 9, 10)).runs == [(1, 3), (7, 7), (9, 10)]
+    assert frames.Sequence(tmp_path, (5,)).runs == [(5, 5)]
+    expression = group._is_within([(number, number) for number in range(0, 400, 2)])
+    assert len(expression) <= 255
+    assert "frame >= 398" in expression

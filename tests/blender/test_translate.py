@@ -37,7 +37,7 @@ def files(folder: Path) -> list[str]:
 
 def own_changes(path: str) -> bool:
     """What Make Real is meant to change: its own settings' result, images and the compositor."""
-    images = ("/images/Make Real 0001", "/images/0001_linear.exr", "/images/0001_mask.png")
+    images = ("/images/Make Real 0001", "/images/linear_0001.exr", "/images/mask_0001.png")
     trees = ("/node_groups/Make Real", "/scenes/Scene/node_tree", "/scenes/Scene/compositing_node_group")
     return path.startswith((*images, *trees, "/scenes/Scene/make_real", "/scenes/Scene/use_nodes"))
 
@@ -62,6 +62,7 @@ def test_click_to_picture(
         "0001_mask.png",
         "0001_recipe.json",
         "0001_thumbnail.png",
+        "compositor",
         "history.jsonl",
         "renders",
     ]
@@ -157,16 +158,41 @@ def test_transparent_film_keeps_its_alpha(
     ).keys() == set("RGBA")
 
 
-def test_a_look_keeps_the_picture_and_says_why_there_is_no_node(
+def test_a_view_without_an_inverse_keeps_the_picture_and_says_why_there_is_no_node(
     addon: Callable, garment_scene: bpy.types.Scene, backend: Callable
 ) -> None:
     backend("invert")
-    garment_scene.view_settings.look = "AgX - Punchy"
+    garment_scene.view_settings.view_transform = "False Color"
     session = translate_and_wait(addon)
     assert session.problem.code == "unsupported_view"
     assert "look" in session.problem.detail
     assert garment_scene.make_real.result is not None
     assert not addon("compositor").is_inserted(garment_scene)
+
+
+@pytest.mark.parametrize("look", ["None", "AgX - Punchy"])
+def test_the_compositor_shows_the_result_under_the_artists_view(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable, look: str
+) -> None:
+    """Rendered again, with the result between the render and the output, Blender shows what was in the result."""
+    backend("darken")
+    if bpy.app.version >= (5, 2, 0):
+        garment_scene.render.compositor_device = "CPU"
+    garment_scene.view_settings.look = look
+    garment_scene.view_settings.exposure = 0.7
+    display_picture = addon("picture.render_passes").display_picture
+    render = display_picture(garment_scene)
+    translate_and_wait(addon)
+    assert addon("compositor").is_inserted(garment_scene)
+    bpy.ops.render.render()
+    composited = display_picture(garment_scene)
+    path = Path(bpy.path.abspath(garment_scene.make_real.result.filepath))
+    result = addon("picture.render_passes").read_pixels(path, "Non-Color")[..., :3]
+    assert np.abs(composited / 65535.0 - result).mean() < 0.002
+    assert np.abs(render / 65535.0 - result).mean() > 0.02
+    # A second click starts from the render again, not from the first result.
+    again = addon("tickets").collect(garment_scene).planes["image"]
+    assert np.array_equal(again, render)
 
 
 def test_another_file_was_opened_meanwhile(

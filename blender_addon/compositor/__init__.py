@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Results in the artist's compositor: one node group after the render, and its exact removal.
+
+frames      files that keep their names, so that nodes need not change
+group       the group "Make Real": render in, Mix between render and result out, garment mask out
+wiring      the group's node between the artist's nodes
+"""
+
+from __future__ import annotations
+
+import bpy
+
+from .. import compat
+from ..picture.files import ResultPaths
+from ..protocol import ErrorCode, MakeRealError
+from . import frames, group, wiring
+
+TAG = "make_real"
+"""Custom property of a compositor, and of its nodes, that was made here."""
+
+
+def insert(scene: bpy.types.Scene, paths: ResultPaths, frame: int) -> None:
+    """Let the compositor show a result on its frame; on other frames the render, or their own results.
+
+    The first result puts the group's node behind every Render Layers node of the scene; later ones change files
+    alone, and leave the node where the artist has moved it. A scene without a compositor gets one.
+
+    Raises:
+        MakeRealError: COMPOSITOR_LOCKED when the compositor is linked from another file; DISK_FULL.
+    """
+    tree = compat.compositor_tree(scene)
+    if tree is not None and not tree.is_editable:
+        raise MakeRealError(ErrorCode.COMPOSITOR_LOCKED, tree.name)
+    sequence = frames.publish(paths, frame)
+    own = _own_group(scene)
+    if tree is None:
+        tree = compat.make_compositor_tree(scene)
+        for block in (tree, *tree.nodes):
+            block[TAG] = True
+    group.show(own, sequence)
+    if not wiring.nodes_of(tree, own):
+        wiring.insert(tree, own, scene)
+
+
+def remove(scene: bpy.types.Scene) -> bool:
+    """Take the group out again, and the compositor too if it was made here and nothing was added to it.
+
+    Returns:
+        Whether there was anything to remove.
+    """
+    own, tree = scene.make_real.compositor_group, compat.compositor_tree(scene)
+    if own is None:
+        return False
+    nodes = wiring.nodes_of(tree, own) if tree and tree.is_editable else []
+    for node in nodes:
+        wiring.remove(tree, node)
+    scene.make_real.compositor_group = None
+    if own.users == 0:
+        group.drop(own)
+    if tree and TAG in tree:
+        _drop_own_tree(scene, tree)
+    return bool(nodes)
+
+
+def is_inserted(scene: bpy.types.Scene) -> bool:
+    """Whether results stand in the scene's compositor."""
+    return mix_socket(scene) is not None
+
+
+def mix_socket(scene: bpy.types.Scene) -> bpy.types.NodeSocket | None:
+    """How much of the result the compositor takes, 0..1; None when there is no result in it."""
+    own, tree = scene.make_real.compositor_group, compat.compositor_tree(scene)
+    nodes = wiring.nodes_of(tree, own) if own and tree else []
+    return nodes[0].inputs["Mix"] if nodes else None
+
+
+def layer_before(scene: bpy.types.Scene) -> str | None:
+    """View layer that a result stands behind in the compositor; None when it is made from the finished picture.
+
+    What the artist's nodes do to the render they do to the result too. So the model must not see it done already,
+    nor an earlier result that they let through.
+    """
+    tree = compat.compositor_tree(scene)
+    if tree is None or not tree.is_editable or not compat.is_compositing(scene):
+        return None
+    if not (scene.make_real.use_compositor or is_inserted(scene)):
+        return None
+    layers = {node.layer for node in wiring.render_layers(tree, scene)}
+    rendered = {layer.name for layer in scene.view_layers if layer.use}
+    return layers.pop() if len(layers) == 1 and layers <= rendered else None
+
+
+def _own_group(scene: bpy.types.Scene) -> bpy.types.NodeTree:
+    """The scene's group. A copied scene still has the group of the scene that it was copied from: it gets its own."""
+    own = scene.make_real.compositor_group
+    shared = [
+        other for other in bpy.data.scenes if other != scene and other.make_real.compositor_group == own
+    ]
+    if own is None:
+        own = group.make()
+    elif shared:
+        tree = compat.compositor_tree(scene)
+        nodes = wiring.nodes_of(tree, own) if tree else []
+        own = group.make()
+        for node in nodes:
+            node.node_tree = own
+    scene.make_real.compositor_group = own
+    return own
+
+
+def _drop_own_tree(scene: bpy.types.Scene, tree: bpy.types.NodeTree) -> None:
+    if all(TAG in node for node in tree.nodes):
+        compat.drop_compositor_tree(scene)
+        return
+    for block in (tree, *tree.nodes):
+        if TAG in block:
+            del block[TAG]

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Files that keep their names: for each frame the latest result, beside the numbered ones.
+
+    <folder>/0007_linear.exr                     a result, for ever
+    <folder>/compositor/linear_0030.exr          what the compositor shows on frame 30
+
+The second is another name of the first, and changes to another result in one step: no program ever reads half a
+file, and no space is taken twice.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from ..picture.files import ResultPaths, unwritable
+
+FOLDER = "compositor"
+LINEAR, MASK = "linear_{:04}.exr", "mask_{:04}.png"
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """The frames that have a result.
+
+    Args:
+        folder: Where their files are.
+        numbers: The frames, rising; at least one.
+    """
+
+    folder: Path
+    numbers: tuple[int, ...]
+
+    @property
+    def runs(self) -> list[tuple[int, int]]:
+        """First and last frame of each run without a gap."""
+        breaks = [(before, after) for before, after in pairwise(self.numbers) if after > before + 1]
+        firsts = [self.numbers[0], *(after for _, after in breaks)]
+        lasts = [*(before for before, _ in breaks), self.numbers[-1]]
+        return list(zip(firsts, lasts, strict=True))
+
+    @property
+    def linear(self) -> Path:
+        """Picture of the first frame."""
+        return self.folder / LINEAR.format(self.numbers[0])
+
+    @property
+    def mask(self) -> Path | None:
+        """Mask of the first frame that has one."""
+        found = (self.folder / MASK.format(number) for number in self.numbers)
+        return next((path for path in found if path.exists()), None)
+
+
+def publish(paths: ResultPaths, frame: int) -> Sequence:
+    """Make a result the one that the compositor shows on a frame.
+
+    Raises:
+        MakeRealError: DISK_FULL, naming the file.
+    """
+    folder = paths.folder / FOLDER
+    mask = folder / MASK.format(frame)
+    _give_name(paths.linear, folder / LINEAR.format(frame))
+    if paths.mask.exists():
+        _give_name(paths.mask, mask)
+    else:
+        mask.unlink(missing_ok=True)
+    matches = (re.fullmatch(r"linear_(\d+)\.exr", path.name) for path in folder.iterdir())
+    return Sequence(folder, tuple(sorted(int(match[1]) for match in matches if match)))
+
+
+def _give_name(path: Path, name: Path) -> None:
+    part = name.with_name(f"{name.name}.part")
+    try:
+        name.parent.mkdir(exist_ok=True)
+        part.unlink(missing_ok=True)
+        try:
+            os.link(path, part)
+        except OSError:
+            # Some file systems have one name for each file.
+            shutil.copyfile(path, part)
+        part.replace(name)
+    except OSError as error:
+        raise unwritable(name, error) from error
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The light of a result: what the compositor needs so that the artist's view shows the result as it is.
+
+Where the result is the render, it keeps the render's own light, exactly: also the brightness of a highlight that
+the display clips. Where it is another colour, its light is that which the view shows as this colour. In between,
+within one step of an 8-bit display, one goes over into the other, so that there is no seam.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import numpy as np
+
+from ..protocol import ErrorCode, MakeRealError
+from .render_passes import straight
+from .source import Source
+from .view_inverse import Inverse, invert
+
+PIXELS_AT_ONCE = 8192
+"""Between two pauses; about two milliseconds."""
+STEP = 65535.0 / 255.0
+"""One step of an 8-bit display in 16-bit values."""
+
+
+def scene_linear(picture: np.ndarray, source: Source) -> Generator[None, None, np.ndarray]:
+    """The light of a result; pauses every few milliseconds.
+
+    Args:
+        picture: (height, width, 3 or 4) uint16 display values, straight alpha: the source's picture, changed.
+
+    Returns:
+        (height, width, 4) float32, scene-linear, alpha multiplied in.
+
+    Raises:
+        MakeRealError: UNSUPPORTED_VIEW when the view shows different colours as one.
+    """
+    if not source.response.is_invertible:
+        what_to_do = "choose a view transform and a look that do not show different colours as one"
+        raise MakeRealError(ErrorCode.UNSUPPORTED_VIEW, what_to_do)
+    inverse = yield from invert(source.response)
+    result = np.empty(source.light.shape, np.float32)
+    pixels, light = result.reshape(-1, 4), source.light.reshape(-1, 4)
+    wanted, before = (array.reshape(-1, array.shape[2]) for array in (picture, source.picture))
+    for start in range(0, len(pixels), PIXELS_AT_ONCE):
+        part = slice(start, start + PIXELS_AT_ONCE)
+        pixels[part] = light[part]
+        changed = np.flatnonzero((wanted[part] != before[part]).any(axis=1))
+        if len(changed):
+            pixels[part][changed] = _recovered(
+                wanted[part][changed], before[part][changed], light[part][changed], inverse
+            )
+        yield
+    return result
+
+
+def _recovered(wanted: np.ndarray, before: np.ndarray, light: np.ndarray, inverse: Inverse) -> np.ndarray:
+    alpha = wanted[:, 3:] / np.float32(65535.0) if wanted.shape[1] == 4 else light[:, 3:]
+    color = inverse.light(np.ascontiguousarray(wanted[:, :3]))
+    distance = np.abs(wanted[:, :3].astype(np.float32) - before[:, :3]).max(axis=1)
+    near = np.flatnonzero(distance < STEP)
+    if len(near):
+        weight = (1.0 - distance[near, None] / STEP).astype(np.float32)
+        own = straight(light[near])
+        color[near] += weight * (own - inverse.light(np.ascontiguousarray(before[near, :3])))
+    return np.concatenate([color * np.where(alpha > 0.0, alpha, 1.0), alpha], axis=1)

@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The inverse of a measured view: which scene-linear light shows as a given display colour.
+
+A view is any chain that Blender puts between light and the display: white balance, curves, exposure, look, view
+transform, gamma, display device. Only a few of those chains have an inverse in Blender's configuration, so all of
+them are measured (`view_transform.measure`) and the measurement is inverted, point by point of a display cube, by
+Levenberg-Marquardt (Marquardt 1963, doi:10.1137/0111030). Between points both cubes are read by tetrahedral
+interpolation (Kasson, Nin, Plouffe, Hafner 1995, doi:10.1117/12.206369), which keeps greys grey.
+
+No bpy here, and no step of more than a few milliseconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Generator
+from dataclasses import dataclass
+
+import numpy as np
+
+CELL_BITS = 10
+SIDE = (65536 >> CELL_BITS) + 1
+"""Points on each edge of the display cube: one for every 1024 of 65536 display values, so that a value's cell and
+its place in the cell are bits of it."""
+AXIS = np.minimum(np.arange(SIDE) * (1 << CELL_BITS) / 65535.0, 1.0)
+DECODED_LEVELS = 1 << 18
+COARSEST_SIDE = 17
+ITERATIONS = {17: 25, 33: 6, SIDE: 4}
+"""Side of a cube -> steps of the solver; each cube begins where the coarser one ended."""
+POINTS_AT_ONCE = 2048
+"""Solved between two pauses; about two milliseconds."""
+LONGEST_STEP = 4.0
+"""In cells of the measured cube: its slope says nothing about what is further away."""
+SMALLEST_RESPONSE = 0.02
+"""A view that answers some change of colour with less than this part of its answer to others shows different
+colours as one."""
+REMEMBERED = 4
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a view makes of light.
+
+    Args:
+        levels: (n,) float32, rising from 0: scene-linear values.
+        table: (n, n, n, 3) float32: display values, 0..1, of the light whose red, green and blue are
+            `levels[i], levels[j], levels[k]`.
+    """
+
+    levels: np.ndarray
+    table: np.ndarray
+
+    @property
+    def is_invertible(self) -> bool:
+        """Whether different colours look different: not so in a view that shows brightness alone."""
+        side = len(self.levels)
+        grey = self.table[range(side), range(side), range(side)].mean(axis=1)
+        middle = np.flatnonzero((grey > 0.1) & (grey < 0.8))
+        if not len(middle):
+            return False
+        positions = np.repeat(middle[:, None], 3, axis=1).astype(np.float32)
+        strengths = np.linalg.svd(_slopes(self.table.reshape(-1, 3), side, positions)[1], compute_uv=False)
+        return bool(np.mean(strengths[:, 2] > SMALLEST_RESPONSE * strengths[:, 0]) > 0.5)
+
+
+class Inverse:
+    """From display values back to light.
+
+    Args:
+        levels: As in `Response`.
+        positions: (SIDE**3, 3) float32: for each point of the display cube the place in `levels`, fractions
+            included, of the light that shows as its colour.
+    """
+
+    def __init__(self, levels: np.ndarray, positions: np.ndarray) -> None:
+        places = np.linspace(0.0, len(levels) - 1.0, DECODED_LEVELS)
+        self._light = np.interp(places, np.arange(len(levels)), levels).astype(np.float32)
+        self._cube = positions * np.float32((DECODED_LEVELS - 1) / (len(levels) - 1))
+
+    def light(self, display: np.ndarray) -> np.ndarray:
+        """The light that shows as given colours; of colours that the view cannot show, as the nearest one.
+
+        Args:
+            display: (n, 3) uint16.
+
+        Returns:
+            (n, 3) float32, scene-linear.
+        """
+        values = display.T.astype(np.int32)
+        cell = values >> CELL_BITS
+        # The place in the cell, with the channel in two bits below it so that sorting keeps them together.
+        first, second, third = ((values & ((1 << CELL_BITS) - 1)) << 2) | np.arange(3, dtype=np.int32)[
+            :, None
+        ]
+        high, low = np.maximum(first, second), np.minimum(first, second)
+        top, rest = np.maximum(high, third), np.minimum(high, third)
+        middle, bottom = np.maximum(low, rest), np.minimum(low, rest)
+        strides = np.array([SIDE * SIDE, SIDE, 1], np.int32)
+        corner = strides @ cell
+        on_edge = corner + strides[top & 3]
+        on_face = on_edge + strides[middle & 3]
+        opposite = corner + strides.sum(dtype=np.int32)
+        whole = 1 << CELL_BITS
+        shares = (whole - (top >> 2), (top >> 2) - (middle >> 2), (middle >> 2) - (bottom >> 2), bottom >> 2)
+        places = np.zeros((len(display), 3), np.float32)
+        for point, share in zip((corner, on_edge, on_face, opposite), shares, strict=True):
+            places += self._cube.take(point, axis=0) * (share * np.float32(1.0 / whole))[:, None]
+        return self._light.take(np.rint(places).astype(np.int32), mode="clip")
+
+
+_known: OrderedDict[bytes, Inverse] = OrderedDict()
+
+
+def invert(response: Response) -> Generator[None, None, Inverse]:
+    """Invert a view; pauses every few milliseconds. A view that was inverted lately is remembered.
+
+    Args:
+        response: One that `is_invertible`.
+    """
+    key = hashlib.sha256(response.levels.tobytes() + response.table.tobytes()).digest()
+    if key not in _known:
+        positions = yield from _solve_cube(response)
+        _known[key] = Inverse(response.levels, positions)
+        if len(_known) > REMEMBERED:
+            _known.popitem(last=False)
+    _known.move_to_end(key)
+    return _known[key]
+
+
+def _solve_cube(response: Response) -> Generator[None, None, np.ndarray]:
+    side = len(response.levels)
+    table = np.ascontiguousarray(response.table.reshape(-1, 3))
+    positions = None
+    for edge, iterations in ITERATIONS.items():
+        colours = cube(AXIS[:: (SIDE - 1) // (edge - 1)])
+        if positions is None:
+            positions = yield from _nearest_measured(response.table, colours)
+        else:
+            positions = _refine(positions.reshape(*(edge // 2 + 1,) * 3, 3)).reshape(-1, 3)
+        for start in range(0, len(colours), POINTS_AT_ONCE):
+            points = slice(start, start + POINTS_AT_ONCE)
+            positions[points] = yield from _solve(table, side, positions[points], colours[points], iterations)
+    return positions
+
+
+def cube(axis: np.ndarray) -> np.ndarray:
+    """Points of a cube, (n**3, 3) float32, the last channel changing fastest."""
+    return np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3).astype(np.float32)
+
+
+def _nearest_measured(table: np.ndarray, colours: np.ndarray) -> Generator[None, None, np.ndarray]:
+    """Of every fourth measured point, the darkest whose display colour comes nearest."""
+    places = cube(np.arange(0, len(table), 4))
+    shown = table[::4, ::4, ::4].reshape(-1, 3)
+    lengths = (shown**2).sum(axis=1)
+    nearest = np.empty((len(colours), 3), np.float32)
+    for start in range(0, len(colours), 64):
+        points = slice(start, start + 64)
+        nearest[points] = places[(lengths - 2.0 * colours[points] @ shown.T).argmin(axis=1)]
+        yield
+    return nearest
+
+
+def _refine(grid: np.ndarray) -> np.ndarray:
+    """A cube with a point more between every two."""
+    for axis in range(3):
+        grid = np.moveaxis(grid, axis, 0)
+        finer = np.empty((2 * len(grid) - 1, *grid.shape[1:]), grid.dtype)
+        finer[::2] = grid
+        finer[1::2] = (grid[:-1] + grid[1:]) / 2
+        grid = np.moveaxis(finer, 0, axis)
+    return np.ascontiguousarray(grid)
+
+
+def _solve(
+    table: np.ndarray, side: int, start: np.ndarray, colours: np.ndarray, iterations: int
+) -> Generator[None, None, np.ndarray]:
+    """Levenberg-Marquardt, each point with its own damping."""
+    places = start.copy()
+    damping = np.full(len(places), 1e-4, np.float32)
+    shown, slopes = _slopes(table, side, places)
+    missing = colours - shown
+    error = (missing**2).sum(axis=1)
+    for _ in range(iterations):
+        step = np.clip(_damped_step(slopes, missing, damping), -LONGEST_STEP, LONGEST_STEP)
+        tried = np.clip(places + step, 0.0, side - 1.0).astype(np.float32)
+        shown, tried_slopes = _slopes(table, side, tried)
+        tried_missing = colours - shown
+        tried_error = (tried_missing**2).sum(axis=1)
+        better = tried_error < error
+        places[better], slopes[better] = tried[better], tried_slopes[better]
+        missing[better], error[better] = tried_missing[better], tried_error[better]
+        damping = np.where(better, np.maximum(damping * 0.1, 1e-8), np.minimum(damping * 8.0, 1e4))
+        yield
+    return places
+
+
+def _slopes(table: np.ndarray, side: int, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Display values at positions of the measured cube, and how they change with each position.
+
+    Returns:
+        (n, 3) values and (n, 3, 3) slopes, indexed by point, light's channel, display's channel.
+    """
+    cell = np.minimum(positions.astype(np.int32), side - 2)
+    place = positions - cell
+    strides = np.array([side * side, side, 1], np.int32)
+    order = np.argsort(-place, axis=1)
+    corners = np.cumsum(np.column_stack([cell @ strides, strides[order]]), axis=1)
+    edges = np.diff(table[corners], axis=1)
+    values = table[corners[:, 0]] + (edges * np.take_along_axis(place, order, axis=1)[..., None]).sum(axis=1)
+    slopes = np.empty_like(edges)
+    np.put_along_axis(slopes, np.repeat(order[..., None], 3, axis=2), edges, axis=1)
+    return values, slopes
+
+
+def _damped_step(slopes: np.ndarray, missing: np.ndarray, damping: np.ndarray) -> np.ndarray:
+    """Solve (J J^T + damping) step = J missing for many 3 x 3 matrices at once, by cofactors."""
+    normal = np.einsum("kio,kjo->kij", slopes, slopes)
+    wanted = np.einsum("kio,ko->ki", slopes, missing)
+    a, b, c = (normal[:, axis, axis] + damping for axis in range(3))
+    ab, ac, bc = normal[:, 0, 1], normal[:, 0, 2], normal[:, 1, 2]
+    cofactors = np.empty_like(normal)
+    cofactors[:, 0, 0], cofactors[:, 1, 1], cofactors[:, 2, 2] = b * c - bc**2, a * c - ac**2, a * b - ab**2
+    cofactors[:, 0, 1] = cofactors[:, 1, 0] = ac * bc - ab * c
+    cofactors[:, 0, 2] = cofactors[:, 2, 0] = ab * bc - ac * b
+    cofactors[:, 1, 2] = cofactors[:, 2, 1] = ab * ac - a * bc
+    determinant = (cofactors[:, 0] * normal[:, 0]).sum(axis=1) + cofactors[:, 0, 0] * damping
+    return np.einsum("kij,kj->ki", cofactors, wanted) / np.maximum(determinant, 1e-20)[:, None]
