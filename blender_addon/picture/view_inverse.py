@@ -26,7 +26,7 @@ its place in the cell are bits of it."""
 AXIS = np.minimum(np.arange(SIDE) * (1 << CELL_BITS) / 65535.0, 1.0)
 DECODED_LEVELS = 1 << 18
 COARSEST_SIDE = 17
-ITERATIONS = {17: 25, 33: 6, SIDE: 4}
+ITERATIONS = {17: 20, 33: 6, SIDE: 3}
 """Side of a cube -> steps of the solver; each cube begins where the coarser one ended."""
 POINTS_AT_ONCE = 2048
 """Solved between two pauses; about two milliseconds."""
