@@ -28,8 +28,8 @@ from backend.training.splits import is_tune_garment
 from .features import PictureFeatures
 from .kid import Sample
 from .patches import garment_corners
-from .pictures import find_renders, read_photos
 from .photographing import photograph
+from .pictures import find_renders, read_photos
 from .samples import REFERENCE, CutPicture, cut_photos, sample_patches
 
 PHOTO_VOTE = REFERENCE / "photo_vote.safetensors"

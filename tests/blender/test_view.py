@@ -8,11 +8,12 @@ colour that was wanted.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 
 import bpy
 import numpy as np
 import pytest
+from conftest import drained
 
 STANDARD, PBR_NEUTRAL = "Standard", "Khronos PBR Neutral"
 VIEWS = [
@@ -29,15 +30,6 @@ VIEWS = [
     ("ACES 2.0", "None"),
     ("Raw", "None"),
 ]
-
-
-def finish(steps: Generator):
-    """Run a generator to its end; returns what it returns."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
 
 
 def chart(count: int = 20_000) -> np.ndarray:
@@ -65,7 +57,7 @@ def round_trip_error(addon: Callable, scene: bpy.types.Scene, light: np.ndarray)
     """Per colour, without the original light to lean on."""
     transform = addon("picture.view_transform")
     wanted = transform.shown(scene, light)
-    inverse = finish(addon("picture.view_inverse").invert(transform.measure(scene)))
+    inverse = drained(addon("picture.view_inverse").invert(transform.measure(scene)))
     again = inverse.light(in_16_bits(wanted).reshape(-1, 3)).reshape(wanted.shape)
     return np.abs(transform.shown(scene, again) - wanted).mean(axis=-1)
 
@@ -100,7 +92,7 @@ def assert_unchanged_pixels_are_the_renders_own(addon: Callable, scene: bpy.type
     source = source_of(addon, scene, light)
     picture = source.picture.copy()
     picture[0, ::2] = 65535 - picture[0, ::2]
-    result = finish(addon("picture.recovery").scene_linear(picture, source))
+    result = drained(addon("picture.recovery").scene_linear(picture, source))
     assert np.array_equal(result[0, 1::2], source.light[0, 1::2])
     assert not np.array_equal(result[0, ::2], source.light[0, ::2])
 
@@ -167,7 +159,7 @@ def test_small_changes_are_shown_and_leave_no_seam(
     reachable = (source.picture > 2000).all(axis=-1) & (source.picture < 60_000).all(axis=-1)
     for change in (1, 8, 64, 200, 300, 2000):
         picture = source.picture - np.minimum(source.picture, change).astype(np.uint16)
-        light = finish(addon("picture.recovery").scene_linear(picture, source))[..., :3]
+        light = drained(addon("picture.recovery").scene_linear(picture, source))[..., :3]
         error = np.abs(transform.shown(scene, light) - picture / 65535.0).mean(axis=-1)[reachable]
         assert error.mean() < (0.01 if view == PBR_NEUTRAL else 0.002), change
         if change == 1:
@@ -184,7 +176,7 @@ def test_highlights_above_display_white(addon: Callable, scene: bpy.types.Scene)
     assert (source.picture == 65535).all()
     picture = source.picture.copy()
     picture[0, 1], picture[0, 2] = 65535 - 64, 32768
-    light = finish(addon("picture.recovery").scene_linear(picture, source))
+    light = drained(addon("picture.recovery").scene_linear(picture, source))
     assert (light[0, 0, :3] == 20.0).all()
     assert (light[0, 1, :3] > 10.0).all(), "a quarter of an 8-bit step"
     assert light[0, 2, :3] == pytest.approx(0.2140, abs=2e-3)
@@ -194,11 +186,11 @@ def test_alpha_is_multiplied_in(addon: Callable, scene: bpy.types.Scene) -> None
     set_view(scene, STANDARD)
     alpha = np.linspace(0.0, 1.0, 64, dtype=np.float32).reshape(1, 64, 1)
     source = source_of(addon, scene, chart(64), alpha)
-    unchanged = finish(addon("picture.recovery").scene_linear(source.picture, source))
+    unchanged = drained(addon("picture.recovery").scene_linear(source.picture, source))
     assert np.array_equal(unchanged, source.light)
     picture = source.picture.copy()
     picture[..., :3] = 40_000
-    light = finish(addon("picture.recovery").scene_linear(picture, source))
+    light = drained(addon("picture.recovery").scene_linear(picture, source))
     level = ((40_000 / 65535.0 + 0.055) / 1.055) ** 2.4
     assert light[0, 1:, :3] == pytest.approx(np.repeat(level * alpha[0, 1:], 3, axis=1), abs=2e-3)
     assert light[..., 3:] == pytest.approx(alpha, abs=1e-4)
@@ -211,7 +203,7 @@ def test_a_view_that_shows_different_colours_as_one_is_refused(
     set_view(scene, view, look)
     source = source_of(addon, scene, chart(64))
     with pytest.raises(addon("protocol").MakeRealError, match="different colours") as caught:
-        finish(addon("picture.recovery").scene_linear(source.picture, source))
+        drained(addon("picture.recovery").scene_linear(source.picture, source))
     assert caught.value.code == "unsupported_view"
 
 
@@ -251,7 +243,7 @@ def test_no_step_is_long(addon: Callable, scene: bpy.types.Scene) -> None:
 def test_a_view_is_inverted_once(addon: Callable, scene: bpy.types.Scene) -> None:
     transform, inverse = addon("picture.view_transform"), addon("picture.view_inverse")
     set_view(scene, "AgX")
-    first = finish(inverse.invert(transform.measure(scene)))
-    assert finish(inverse.invert(transform.measure(scene))) is first
+    first = drained(inverse.invert(transform.measure(scene)))
+    assert drained(inverse.invert(transform.measure(scene))) is first
     scene.view_settings.exposure = 0.01
-    assert finish(inverse.invert(transform.measure(scene))) is not first
+    assert drained(inverse.invert(transform.measure(scene))) is not first
