@@ -63,14 +63,14 @@ class Preparation:
         autoencoder: The model's.
         settings: Size, zoom and number of the crops.
         device: The autoencoder's.
-        advance: Called with the number of pictures that were done.
+        advance: Called with the number of pictures that are done, and whether that was work.
     """
 
     folder: Path
     autoencoder: Autoencoder
     settings: Settings
     device: torch.device
-    advance: Callable[[int], None]
+    advance: Callable[[int, bool], None]
 
     def training(self, domain: str, files: Sequence[PictureFile], captions: Sequence[str]) -> Bank:
         """Random crops of every picture, recoloured.
@@ -86,7 +86,7 @@ class Preparation:
         parts = []
         for number, chunk in enumerate(_chunks(files, max(1, FILE_CROPS // each))):
             path = self.folder / f"{domain}-{number:05d}.safetensors"
-            if not path.exists():
+            if fresh := not path.exists():
                 draws = generator(self.device, self.settings.seed, DRAW_COLOURS, len(domain), number)
                 index_of = {caption: index for index, caption in enumerate(captions)}
                 write_tensors(
@@ -99,17 +99,17 @@ class Preparation:
                     },
                 )
             parts.append(read_tensors(path))
-            self.advance(len(chunk))
+            self.advance(len(chunk), fresh)
         return _join(parts)
 
     def held_out(self, domain: str, files: Sequence[PictureFile]) -> Bank:
         """The middle of each of the first pictures as it is, without a caption. Raises as `training`."""
         path = self.folder / f"{domain}-held-out.safetensors"
         chosen = files[:HELD_OUT_CROPS]
-        if not path.exists():
+        if fresh := not path.exists():
             encoded = self._encode(domain, chosen, 0, lambda pixels: pixels)
             write_tensors(path, {**encoded, "captions": torch.zeros(len(chosen), dtype=torch.int64)})
-        self.advance(len(files))
+        self.advance(len(files), fresh)
         return _join([read_tensors(path)])
 
     @torch.no_grad()

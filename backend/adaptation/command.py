@@ -240,7 +240,7 @@ def crop_size(resolution: str | None, parts: Parts) -> tuple[int, int]:
         return parts.native
     width, _, height = resolution.partition("x")
     sides = [width, height or width]
-    if not all(side.isdecimal() and int(side) % parts.pixel_multiple == 0 for side in sides):
+    if not all(side.isdecimal() and int(side) and int(side) % parts.pixel_multiple == 0 for side in sides):
         raise MakeRealError(
             ErrorCode.INVALID_REQUEST,
             f"--resolution must be a side or WIDTHxHEIGHT, in multiples of {parts.pixel_multiple},"

@@ -105,11 +105,12 @@ def prepare(task: Task, place: Workplace) -> Material:
     """Divide the pictures and encode their crops."""
     done, total = 0, len(task.photos) + len(task.renders)
 
-    def advance(count: int) -> None:
+    def advance(count: int, worked: bool) -> None:
         nonlocal done
         done += count
         task.report("preparing", done, total, "")
-        if task.is_over() and done < total:
+        # What is there already is no progress: a run must make some, however short it is.
+        if worked and task.is_over() and done < total:
             raise UnfinishedError(f"picture {done} of {total}")
 
     photos, held_out_photos = hold_out(task.photos)
