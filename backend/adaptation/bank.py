@@ -11,7 +11,6 @@ import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,12 +19,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from backend.training.data import recolour
 from backend.translation.autoencoder import Autoencoder
 
 from .crops import Crop, check_size, load_upright, middle_crop, random_crop
 from .draws import generator
 from .folders import PictureFile
+from .recolour import recolour
+from .rendered_look import look_rendered
 from .settings import Settings
 from .tensors import read_tensors, write_tensors
 
@@ -33,6 +33,7 @@ FILE_CROPS = 256
 ENCODED_AT_ONCE = 8
 HELD_OUT_CROPS = 64
 DRAW_COLOURS = 1
+DOMAINS = ("photos", "renders")
 Item = TypeVar("Item")
 
 
@@ -42,11 +43,13 @@ class Bank:
 
     Args:
         latents: float16, scaled to about unit variance.
+        rendered: The same crops with the rendered look (`bridge`); the `latents` themselves without a bridge.
         sizes: SDXL's micro-conditioning of each crop, see `crops.Crop`.
         captions: Index of each crop's caption; 0 is the empty one.
     """
 
     latents: Float[Tensor, "crops channels rows columns"]
+    rendered: Float[Tensor, "crops channels rows columns"]
     sizes: Float[Tensor, "crops 6"]
     captions: Int[Tensor, " crops"]
 
@@ -83,32 +86,29 @@ class Preparation:
             MakeRealError: PICTURE_UNREADABLE, LIMIT_EXCEEDED or INVALID_REQUEST, naming the file.
         """
         each = -(-self.settings.crops // len(files))
+        index_of = {caption: index for index, caption in enumerate(captions)}
         parts = []
         for number, chunk in enumerate(_chunks(files, max(1, FILE_CROPS // each))):
             path = self.folder / f"{domain}-{number:05d}.safetensors"
             if fresh := not path.exists():
-                draws = generator(self.device, self.settings.seed, DRAW_COLOURS, len(domain), number)
-                index_of = {caption: index for index, caption in enumerate(captions)}
-                write_tensors(
-                    path,
-                    {
-                        **self._encode(domain, chunk, each, partial(recolour, generator=draws)),
-                        "captions": torch.tensor([index_of[f.caption] for f in chunk]).repeat_interleave(
-                            each
-                        ),
-                    },
+                draws = generator(
+                    self.device, self.settings.seed, DRAW_COLOURS, DOMAINS.index(domain), number
                 )
+                tensors = self._encode(domain, chunk, each, draws, recoloured=True)
+                indices = torch.tensor([index_of[file.caption] for file in chunk]).repeat_interleave(each)
+                write_tensors(path, {**tensors, "captions": indices})
             parts.append(read_tensors(path))
             self.advance(len(chunk), fresh)
         return _join(parts)
 
     def held_out(self, domain: str, files: Sequence[PictureFile]) -> Bank:
-        """The middle of each of the first pictures as it is, without a caption. Raises as `training`."""
+        """The middle of each of the first pictures in its own colours, without a caption. Raises as `training`."""
         path = self.folder / f"{domain}-held-out.safetensors"
         chosen = files[:HELD_OUT_CROPS]
         if fresh := not path.exists():
-            encoded = self._encode(domain, chosen, 0, lambda pixels: pixels)
-            write_tensors(path, {**encoded, "captions": torch.zeros(len(chosen), dtype=torch.int64)})
+            draws = generator(self.device, self.settings.seed, DRAW_COLOURS, DOMAINS.index(domain))
+            tensors = self._encode(domain, chosen, 0, draws, recoloured=False)
+            write_tensors(path, {**tensors, "captions": torch.zeros(len(chosen), dtype=torch.int64)})
         self.advance(len(files), fresh)
         return _join([read_tensors(path)])
 
@@ -118,18 +118,28 @@ class Preparation:
         domain: str,
         files: Sequence[PictureFile],
         each: int,
-        colour: Callable[[Tensor], Tensor],
+        draws: torch.Generator,
+        *,
+        recoloured: bool,
     ) -> dict[str, Tensor]:
         """Crops of the pictures through the autoencoder; `each` random ones, or at 0 the middle one."""
         with ThreadPoolExecutor() as pool:
             crops = [crop for some in pool.map(lambda f: self._cut(domain, f, each), files) for crop in some]
-        latents = []
+        bridged = self.settings.bridge and domain == "photos"
+        latents, rendered = [], []
         for batch in _chunks(crops, ENCODED_AT_ONCE):
             pixels = torch.from_numpy(np.stack([crop.pixels for crop in batch])).to(self.device)
-            pictures = colour(pixels.permute(0, 3, 1, 2).float() / 255)
+            pictures = pixels.permute(0, 3, 1, 2).float() / 255
+            pictures = recolour(pictures, draws) if recoloured else pictures
             latents.append(self.autoencoder.encode(pictures).half().cpu())
-        sizes = torch.from_numpy(np.stack([crop.size for crop in crops]))
-        return {"latents": torch.cat(latents), "sizes": sizes}
+            if bridged:
+                look = look_rendered(pictures, draws)
+                rendered.append(self.autoencoder.encode(look).half().cpu())
+        tensors = {
+            "latents": torch.cat(latents),
+            "sizes": torch.from_numpy(np.stack([c.size for c in crops])),
+        }
+        return {**tensors, "rendered": torch.cat(rendered)} if bridged else tensors
 
     def _cut(self, domain: str, file: PictureFile, each: int) -> list[Crop]:
         settings = self.settings
@@ -148,4 +158,5 @@ def _chunks(items: Sequence[Item], size: int) -> list[Sequence[Item]]:
 
 
 def _join(parts: Sequence[dict[str, Tensor]]) -> Bank:
-    return Bank(*(torch.cat([part[key] for part in parts]) for key in ("latents", "sizes", "captions")))
+    tensors = {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+    return Bank(**{"rendered": tensors["latents"], **tensors})

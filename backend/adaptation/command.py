@@ -72,6 +72,14 @@ def adapt(
     caption_dropout: Annotated[
         float, option("Share of photos shown without their caption.", "Pictures")
     ] = Settings.caption_dropout,
+    bridge: Annotated[
+        bool,
+        typer.Option(
+            "--bridge/--plain",
+            help="Learn photos from pairs with their rendered look, or as in the paper.",
+            rich_help_panel="Training",
+        ),
+    ] = Settings.bridge,
     checkpoint_every: Annotated[int, option("Steps between checkpoints.", "Run")] = Pace.checkpoint_every,
     sample_every: Annotated[int, option("Steps between sample sheets.", "Run")] = Pace.sample_every,
     minutes: Annotated[float, option("Stop after so long, to go on another time.", "Run")] = math.inf,
@@ -98,7 +106,7 @@ def adapt(
         full=full, rank=rank, positive_steps=positive_steps, negative_steps=negative_steps, batch=batch,
         accumulate=accumulate, positive_rate=positive_rate or (FULL_RATE if full else LORA_RATE),
         negative_rate=negative_rate, vectors=vectors, initial_prompt=initial_prompt, seed=seed, zoom=zoom,
-        crops=crops, template=template, caption_dropout=caption_dropout,
+        crops=crops, template=template, caption_dropout=caption_dropout, bridge=bridge,
     )  # fmt: skip
     pace = Pace(checkpoint_every, sample_every, minutes, compile, gradient_checkpointing)
     request = Request(

@@ -16,10 +16,13 @@ from backend.translation.domain import MAX_GAIN
 from backend.translation.text import Conditioning
 
 from .bank import Bank
+from .bridge import noisy_pair
 from .draws import draw_timesteps, generator, shuffled, translation_timesteps
 
 REFERENCE_CONTRAST = 0.05
 """Root mean square between the two predictions of guidance at which a scale of 7.5 is a clear and bearable effect."""
+BRIDGED_GAIN = round(1 / (7.5 - 1), 4)
+"""Makes a guidance scale of 7.5, the paper's, walk the whole bridge from render to photo (see `bridge`)."""
 CALIBRATION_SHARE = 0.281
 """Of the schedule: where a translation at strength 0.3 and 50 steps starts."""
 DRAW_ORDER, DRAW_NOISE, DRAW_VALIDATION, DRAW_CALIBRATION = range(2, 6)
@@ -27,9 +30,10 @@ DRAW_ORDER, DRAW_NOISE, DRAW_VALIDATION, DRAW_CALIBRATION = range(2, 6)
 
 @dataclass(frozen=True)
 class Batch:
-    """Crops with the noise that is to be found in them."""
+    """Crops with the noise that is to be found in them; see `Bank`."""
 
     latents: Float[Tensor, "batch channels rows columns"]
+    rendered: Float[Tensor, "batch channels rows columns"]
     noise: Float[Tensor, "batch channels rows columns"]
     timesteps: Int[Tensor, " batch"]
     sizes: Float[Tensor, "batch 6"]
@@ -57,9 +61,12 @@ class Denoiser:
         device = self.alphas_cumprod.device
         chosen = shuffled(len(bank), count, number, seed, DRAW_ORDER, stage)
         draws = generator(device, seed, DRAW_NOISE, stage, number)
-        latents = bank.latents[chosen.to(bank.latents.device)].to(device).float()
+        latents, rendered = (
+            kept[chosen.to(kept.device)].to(device).float() for kept in (bank.latents, bank.rendered)
+        )
         return Batch(
             latents,
+            rendered,
             torch.randn(latents.shape, generator=draws, device=device),
             draw_timesteps(count, len(self.alphas_cumprod), draws),
             bank.sizes[chosen].to(device),
@@ -67,18 +74,19 @@ class Denoiser:
         )
 
     def losses(self, batch: Batch, text: Conditioning) -> Float[Tensor, " batch"]:
-        """Mean of |eps - eps_theta(z_t, t, v)|^2 (FashionR2R, equation 1) of every crop.
+        """Mean of |eps - eps_theta(z_t, t, v)|^2 (FashionR2R, equation 1) of every crop, with the noise of `bridge`.
 
-        A v-prediction network is held to v = sqrt(a) eps - sqrt(1 - a) z instead (arXiv 2202.00512).
+        A v-prediction network is held to v = (eps - sqrt(1 - a) z_t) / sqrt(a) instead (arXiv 2202.00512).
 
         Args:
             text: v, one for each crop.
         """
         alpha = self.alphas_cumprod[batch.timesteps].view(-1, 1, 1, 1)
-        noisy = alpha.sqrt() * batch.latents + (1 - alpha).sqrt() * batch.noise
-        target = batch.noise
+        noisy, target = noisy_pair(
+            batch.latents, batch.rendered, batch.noise, batch.timesteps, self.alphas_cumprod
+        )
         if self.prediction == "v_prediction":
-            target = alpha.sqrt() * batch.noise - (1 - alpha).sqrt() * batch.latents
+            target = (target - (1 - alpha).sqrt() * noisy) / alpha.sqrt()
         predicted = self._predict(noisy, batch.timesteps, text, batch.sizes)
         return (predicted - target).square().mean((1, 2, 3))
 
@@ -95,6 +103,7 @@ class Denoiser:
             self.losses(
                 Batch(
                     bank.latents[part].to(device).float(),
+                    bank.rendered[part].to(device).float(),
                     noise[part],
                     timesteps[part],
                     bank.sizes[part].to(device),

@@ -19,7 +19,7 @@ from backend.translation.loading import load_unet, weights_digest
 from backend.translation.text import domain_conditioning
 
 from .bank import Bank, Preparation
-from .denoising import Denoiser
+from .denoising import BRIDGED_GAIN, Denoiser
 from .folders import PictureFile, folder_digest, hold_out
 from .negative import initial_vectors, negative_loss
 from .parts import Parts
@@ -182,7 +182,7 @@ def learn_negative(
     def sample(path: Path) -> None:
         with torch.no_grad():
             text = domain_conditioning(parts.encoders, vectors)
-        gain = denoiser.guidance_gain(
+        gain = BRIDGED_GAIN if settings.bridge else denoiser.guidance_gain(
             material.held_out_renders, parts.empty.to(parts.device, torch.float32), text,
             settings.seed, settings.batch,
         )  # fmt: skip
@@ -202,6 +202,8 @@ def learn_negative(
 def measured_gain(task: Task, material: Material, weights: Path, embedding: Path) -> float:
     """The domain's `guidance_gain`."""
     settings, parts = task.settings, task.parts
+    if settings.bridge:
+        return BRIDGED_GAIN
     denoiser = _denoiser(adapted_network(parts, weights, settings), _accelerator(task), parts)
     parts.place_encoders(torch.device("cpu"))
     with torch.no_grad():
@@ -257,8 +259,12 @@ def _placed(bank: Bank, device: torch.device) -> Bank:
     """The bank's latents on the device where they take a tenth of its memory at most, else on the host."""
     if device.type != "cuda":
         return bank
-    memory = torch.cuda.get_device_properties(device).total_memory
-    return replace(bank, latents=bank.latents.to(device)) if 10 * bank.latents.nbytes < memory else bank
+    room = torch.cuda.get_device_properties(device).total_memory // 10
+    if bank.latents.nbytes + bank.rendered.nbytes > room:
+        return bank
+    latents = bank.latents.to(device)
+    rendered = latents if bank.rendered is bank.latents else bank.rendered.to(device)
+    return replace(bank, latents=latents, rendered=rendered)
 
 
 def _digests(task: Task) -> dict[str, str]:

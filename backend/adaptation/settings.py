@@ -50,6 +50,7 @@ class Settings:
         initial_prompt: What these vectors begin as; the empty prompt's tokens fill the rest.
         template: Caption of a photo that has no text file beside it.
         caption_dropout: Share of the photos that are shown without their caption.
+        bridge: Learn photos from pairs with their rendered look, see `bridge`; else as in the paper.
         mixed_precision: `no`, `fp16` or `bf16`.
         seed: Of every draw.
 
@@ -73,6 +74,7 @@ class Settings:
     initial_prompt: str = ""
     template: str = "a photo of a garment"
     caption_dropout: float = 0.5
+    bridge: bool = False
     mixed_precision: str = "no"
     seed: int = 0
 

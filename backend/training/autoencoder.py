@@ -23,7 +23,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .data import Pictures, crop, read_pack, recolour
+from backend.adaptation.recolour import recolour
+
+from .data import Pictures, crop, read_pack
 
 LATENT_CHANNELS = 32
 TEACHER_BLOCKS = (3, 3, 3)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import tarfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 from torch.nn import functional
+
+from backend.adaptation.recolour import recolour, uniform
 
 STORED_SIZE = (400, 532)
 """Width and height at which pictures are kept; near the photos' own 400 x 533."""
@@ -80,10 +81,6 @@ def read_pack(pack: Path, domain: str) -> Pictures:
     )
 
 
-def _uniform(count: int, low: float, high: float, generator: torch.Generator) -> Float[Tensor, "count 1 1 1"]:
-    return torch.rand(count, 1, 1, 1, generator=generator, device=generator.device) * (high - low) + low
-
-
 def crop(
     pixels: UInt8[Tensor, "batch 3 height width"],
     size: tuple[int, int],
@@ -96,11 +93,11 @@ def crop(
     """
     count, _, height, width = pixels.shape
     new_width, new_height = size
-    scale = _uniform(count, *zoom, generator).flatten()
-    mirror = torch.where(_uniform(count, 0, 1, generator).flatten() < 0.5, -1.0, 1.0)
+    scale = uniform(count, *zoom, generator).flatten()
+    mirror = torch.where(uniform(count, 0, 1, generator).flatten() < 0.5, -1.0, 1.0)
     part_x, part_y = new_width / width / scale, new_height / height / scale
-    shift_x = (1 - part_x).clamp(min=0) * _uniform(count, -1, 1, generator).flatten()
-    shift_y = (1 - part_y).clamp(min=0) * _uniform(count, -1, 1, generator).flatten()
+    shift_x = (1 - part_x).clamp(min=0) * uniform(count, -1, 1, generator).flatten()
+    shift_y = (1 - part_y).clamp(min=0) * uniform(count, -1, 1, generator).flatten()
     zero = torch.zeros_like(scale)
     affine = torch.stack(
         [torch.stack([part_x * mirror, zero, shift_x], 1), torch.stack([zero, part_y, shift_y], 1)], 1
@@ -109,39 +106,6 @@ def crop(
     return functional.grid_sample(
         pixels.float() / 255, grid, mode="bicubic", padding_mode="reflection", align_corners=False
     ).clamp(0, 1)
-
-
-_LUMA = (0.299, 0.587, 0.114)
-
-
-def recolour(
-    pictures: Float[Tensor, "batch 3 height width"], generator: torch.Generator
-) -> Float[Tensor, "batch 3 height width"]:
-    """Random exposure, contrast, white balance, saturation and, for a third of them, hue; the same in both domains.
-
-    Colour then says nothing about the domain, so that guidance away from renders does not recolour a garment.
-    """
-    count = pictures.shape[0]
-    luma = torch.tensor(_LUMA, device=pictures.device).view(1, 3, 1, 1)
-    gain = torch.exp(_uniform(count, -0.22, 0.22, generator))
-    balance = 1 + 0.24 * (torch.rand(count, 3, 1, 1, generator=generator, device=generator.device) - 0.5)
-    pictures = pictures * gain * balance
-    mean = (pictures * luma).sum(1, keepdim=True).mean((2, 3), keepdim=True)
-    pictures = mean + (pictures - mean) * _uniform(count, 0.8, 1.2, generator)
-    grey = (pictures * luma).sum(1, keepdim=True)
-    chroma = (pictures - grey) * _uniform(count, 0.5, 1.5, generator)
-    turned = _uniform(count, 0, 1, generator) < 0.33
-    angle = torch.where(turned, _uniform(count, -math.pi, math.pi, generator), torch.zeros_like(gain))
-    return (grey + _turn_hue(chroma, angle)).clamp(0, 1)
-
-
-def _turn_hue(
-    chroma: Float[Tensor, "batch 3 height width"], angle: Float[Tensor, "batch 1 1 1"]
-) -> Float[Tensor, "batch 3 height width"]:
-    """Rodrigues' rotation of RGB about the grey axis (unit vector (1, 1, 1) / sqrt 3)."""
-    cross = (chroma.roll(-2, 1) - chroma.roll(-1, 1)) / math.sqrt(3)
-    along = chroma.mean(1, keepdim=True)
-    return along + (chroma - along) * torch.cos(angle) + cross * torch.sin(angle)
 
 
 def augment(

@@ -25,13 +25,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from .bridge import noisy_pair
+from backend.adaptation.bridge import noisy_pair
+from backend.adaptation.draws import draw_timesteps
+from backend.adaptation.rendered_look import look_rendered
+
 from .data import NATIVE_SIZE, Pictures, augment, caption, read_pack
-from .rendered_look import look_rendered
 from .text import WIDTH, new_text_encoder, write_tokenizer
 
-TRANSLATION_TIMESTEPS = 520
-TRANSLATION_SHARE = 0.8
 CAPTION_DROPOUT = 0.15
 SHARES = (0.5, 0.15, 0.35)
 """Of photos, of rendered looks and of renders in a batch."""
@@ -90,7 +90,8 @@ def encode_banks(
         return indices[chosen]
 
     def encode(pixels: Float[Tensor, "batch 3 height width"]) -> Tensor:
-        return (vae.encode((pixels * 2 - 1).to(vae.dtype)).latents * vae.config.scaling_factor).half()
+        latents: Tensor = vae.encode((pixels * 2 - 1).to(vae.dtype)).latents * vae.config.scaling_factor
+        return latents.half()
 
     chosen = choose(photos)
     clean, looks = [], []
@@ -110,16 +111,6 @@ def draw(bank: Bank, count: int, generator: torch.Generator) -> tuple[Tensor, Te
     """A random batch of a bank: latents and rendered latents in float32, and caption indices."""
     chosen = torch.randint(len(bank.latents), (count,), generator=generator, device=generator.device)
     return bank.latents[chosen].float(), bank.rendered[chosen].float(), bank.captions[chosen]
-
-
-def draw_timesteps(count: int, generator: torch.Generator) -> Int[Tensor, " count"]:
-    """Uniform below `TRANSLATION_TIMESTEPS` for `TRANSLATION_SHARE` of them, uniform over the schedule otherwise."""
-    device = generator.device
-    low = torch.randint(1, TRANSLATION_TIMESTEPS, (count,), generator=generator, device=device)
-    anywhere = torch.randint(1, 1000, (count,), generator=generator, device=device)
-    return torch.where(
-        torch.rand(count, generator=generator, device=device) < TRANSLATION_SHARE, low, anywhere
-    )
 
 
 def new_unet() -> UNet2DConditionModel:
@@ -180,7 +171,7 @@ def noise_prediction_loss(
     generator: torch.Generator,
 ) -> Float[Tensor, ""]:
     """Mean of |eps - eps_theta(z_t, t, v)|^2 (method, eq. 1) at drawn timesteps, with the noise of `bridge`."""
-    timesteps = draw_timesteps(len(latents), generator)
+    timesteps = draw_timesteps(len(latents), len(alphas_cumprod), generator)
     noise = torch.randn(latents.shape, generator=generator, device=latents.device)
     noisy, target = noisy_pair(latents, rendered, noise, timesteps, alphas_cumprod)
     # On CPUs without bfloat16 units the convolutions would crawl.
@@ -327,11 +318,11 @@ def main() -> None:
     torch.backends.cudnn.benchmark = True
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     generator = torch.Generator(device).manual_seed(arguments.seed)
-    domains = [read_pack(arguments.pack, domain).to(device) for domain in ("photo", "render")]
-    captions = all_captions(domains)
+    photos, renders = (read_pack(arguments.pack, domain).to(device) for domain in ("photo", "render"))
+    captions = all_captions([photos, renders])
     vae = AutoencoderTiny.from_pretrained(arguments.model / "vae", torch_dtype=torch.float32).to(device)
     vae = vae.to(torch.bfloat16) if device.type == "cuda" else vae
-    banks = encode_banks(vae, *domains, captions, arguments.crops, generator)
+    banks = encode_banks(vae, photos, renders, captions, arguments.crops, generator)
     words = re.findall("[a-z]+", " ".join(captions))
     tokenizer, text_encoder, unet = load_or_create(arguments.model, words)
     unet.to(device, memory_format=torch.channels_last)

@@ -158,11 +158,11 @@ def main() -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     generator = torch.Generator(device).manual_seed(arguments.seed + 1)
-    domains = [read_pack(arguments.pack, domain).to(device) for domain in ("photo", "render")]
-    captions = all_captions(domains)
+    photos, renders = (read_pack(arguments.pack, domain).to(device) for domain in ("photo", "render"))
+    captions = all_captions([photos, renders])
     vae = AutoencoderTiny.from_pretrained(arguments.model / "vae", torch_dtype=torch.float32).to(device)
     vae = vae.to(torch.bfloat16) if device.type == "cuda" else vae
-    banks = encode_banks(vae, *domains, captions, arguments.crops, generator)
+    banks = encode_banks(vae, photos, renders, captions, arguments.crops, generator)
     tokenizer, text_encoder, unet = load_or_create(arguments.model, [])
     unet.to(device, memory_format=torch.channels_last)
     text_encoder.to(device).requires_grad_(False)

@@ -20,6 +20,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from backend.adaptation.command import find_base, run
+from backend.adaptation.denoising import BRIDGED_GAIN
 from backend.adaptation.settings import Pace
 from backend.models import InstalledModel, add_model, find_model, installed_models
 from backend.service.process import InstanceLock
@@ -44,7 +45,7 @@ def rows(out: Path, stage: str) -> list[dict[str, str]]:
     [
         ("sd15", {}, {"text_encoder"}, "unet_lora.safetensors"),
         ("sdxl", {"full": True, "accumulate": 2}, {"text_encoder", "text_encoder_2"}, "unet.safetensors"),
-        ("starter_shape", {"vectors": 8}, {"text_encoder"}, "unet_lora.safetensors"),
+        ("starter_shape", {"vectors": 8, "bridge": True}, {"text_encoder"}, "unet_lora.safetensors"),
     ],
 )
 @pytest.mark.slow
@@ -78,7 +79,9 @@ def test_a_domain_is_made_listed_and_translates(
     found = find_model("knitwear", installed)
     assert found == InstalledModel("knitwear", model, out)
     translator = Translator.load(found.base, domain_dir=found.domain)
-    assert translator.model.guidance_gain == json.loads((out / "domain.json").read_text())["guidance_gain"]
+    described = json.loads((out / "domain.json").read_text())
+    assert translator.model.guidance_gain == described["guidance_gain"]
+    assert (described["guidance_gain"] == BRIDGED_GAIN) == settings.get("bridge", False)
     image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
     translation = translator.translate(
         TranslationRequest(steps=6, garment_strength=0.5), {PlaneName.IMAGE: image}

@@ -16,6 +16,7 @@ from accelerate.optimizer import AcceleratedOptimizer
 from torch import nn
 
 from backend.adaptation.bank import Bank
+from backend.adaptation.bridge import BRIDGE_END, noisy_pair
 from backend.adaptation.denoising import REFERENCE_CONTRAST, Batch, Denoiser
 from backend.adaptation.draws import draw_timesteps, generator, shuffled
 from backend.adaptation.losses import LossLog, Row
@@ -61,21 +62,38 @@ def denoiser(unet: Callable[..., Any], prediction: str = "epsilon") -> Denoiser:
 
 @pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
 def test_the_loss_is_zero_for_the_network_that_knows(prediction: str) -> None:
-    latents, noise = torch.randn(2, 3, 4, 8, 8)
-    timesteps = torch.tensor([1, 300, 900])
+    """A crop without a bridge, with one at its beginning, and with one beyond its end."""
+    clean, noise, look = torch.randn(3, 3, 4, 8, 8)
+    look[0] = clean[0]
+    timesteps = torch.tensor([300, 1, 900])
+    noisy, told = noisy_pair(clean, look, noise, timesteps, ALPHAS)
     alpha = ALPHAS[timesteps].view(-1, 1, 1, 1)
-    velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
-    right = noise if prediction == "epsilon" else velocity
+    # What both of a network's predictions say about the clean latent.
+    hidden = torch.cat([clean[:2], look[2:]])
+    right = told if prediction == "epsilon" else alpha.sqrt() * told - (1 - alpha).sqrt() * hidden
 
-    def knows(noisy: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor]:
-        torch.testing.assert_close(noisy, alpha.sqrt() * latents + (1 - alpha).sqrt() * noise)
+    def knows(seen: torch.Tensor, *_: Any, **__: Any) -> tuple[torch.Tensor]:
+        torch.testing.assert_close(seen, noisy)
         return (right,)
 
-    batch = Batch(latents, noise, timesteps, torch.zeros(3, 6), torch.zeros(3, dtype=torch.int64))
+    batch = Batch(clean, look, noise, timesteps, torch.zeros(3, 6), torch.zeros(3, dtype=torch.int64))
     text = Conditioning(torch.zeros(3, 77, 8))
-    assert denoiser(knows, prediction).losses(batch, text).tolist() == [0, 0, 0]
+    assert denoiser(knows, prediction).losses(batch, text).max() < 1e-8
     wrong = denoiser(lambda *_, **__: (right + 2,), prediction).losses(batch, text)
     torch.testing.assert_close(wrong, torch.full((3,), 4.0))
+
+
+def test_a_bridge_goes_from_the_photo_to_its_rendered_look() -> None:
+    photo, look, noise = torch.randn(3, 1, 4, 8, 8)
+    for timestep, seen in ((0, photo), (BRIDGE_END, look), (900, look)):
+        at = torch.tensor([timestep])
+        noisy, told = noisy_pair(photo, look, noise, at, ALPHAS)
+        clean = (noisy - (1 - ALPHAS[at]).sqrt() * noise) / ALPHAS[at].sqrt()
+        assert (clean - seen).abs().max() < 0.06 * (look - photo).abs().max()
+        assert torch.equal(told, noise) == (timestep > BRIDGE_END)
+    told_of = [noisy_pair(photo, y, noise, torch.tensor([9]), ALPHAS)[1] for y in (look, photo)]
+    level = ((1 - ALPHAS[BRIDGE_END]) / ALPHAS[BRIDGE_END]).sqrt()
+    torch.testing.assert_close(told_of[0] - told_of[1], (look - photo) / level)
 
 
 def hears(noisy: torch.Tensor, _t: torch.Tensor, text: torch.Tensor, **_: Any) -> tuple[torch.Tensor]:
@@ -86,7 +104,7 @@ def hears(noisy: torch.Tensor, _t: torch.Tensor, text: torch.Tensor, **_: Any) -
 def bank(count: int = 6) -> Bank:
     draws = torch.Generator().manual_seed(0)
     latents = torch.randn(count, 4, 8, 8, generator=draws).half()
-    return Bank(latents, torch.zeros(count, 6), torch.ones(count, dtype=torch.int64))
+    return Bank(latents, latents, torch.zeros(count, 6), torch.ones(count, dtype=torch.int64))
 
 
 def test_the_gain_brings_the_two_sides_of_guidance_to_the_reference_contrast() -> None:

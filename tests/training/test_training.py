@@ -12,11 +12,12 @@ import pytest
 import torch
 from PIL import Image
 
+from backend.adaptation.recolour import recolour
 from backend.training import pack
 from backend.training.assemble import reduce_rank
 from backend.training.autoencoder import EXTRA_BLOCKS, student_from_teacher
-from backend.training.data import crop, read_pack, recolour
-from backend.training.denoiser import TRANSLATION_TIMESTEPS, Average, draw_timesteps, tokenize
+from backend.training.data import crop, read_pack
+from backend.training.denoiser import Average, tokenize
 from backend.training.domain import embed_vectors
 from backend.training.text import new_text_encoder, write_tokenizer
 
@@ -73,14 +74,6 @@ def test_recolouring_leaves_grey_pictures_without_hue():
     turned = recolour(grey, torch.Generator().manual_seed(0))
     # White balance alone may tint it, by at most 12 % a channel and 1.5 times that in saturation.
     assert (turned - turned.mean(1, keepdim=True)).abs().max() < 0.25
-
-
-def test_four_fifths_of_the_timesteps_lie_where_translation_happens():
-    timesteps = draw_timesteps(20_000, torch.Generator().manual_seed(0))
-    expected = 0.8 + 0.2 * TRANSLATION_TIMESTEPS / 1000
-    assert float((timesteps < TRANSLATION_TIMESTEPS).float().mean()) == pytest.approx(expected, abs=0.01)
-    assert timesteps.min() >= 1
-    assert timesteps.max() <= 999
 
 
 def test_known_words_are_one_token_and_unknown_ones_are_bytes(tmp_path):

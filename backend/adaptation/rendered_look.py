@@ -15,6 +15,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from .recolour import uniform
+
 UNTOUCHED_SHARE = 0.1
 """Part of the photos that keep their own look, so that the network also knows when nothing is to be done."""
 
@@ -23,22 +25,22 @@ def look_rendered(
     photos: Float[Tensor, "batch 3 height width"], generator: torch.Generator
 ) -> Float[Tensor, "batch 3 height width"]:
     """Photos, 0..1, each with a random amount of the rendered look."""
-    amount = _uniform(len(photos), 0.25, 1.0, generator)
-    amount = amount * (_uniform(len(photos), 0.0, 1.0, generator) >= UNTOUCHED_SHARE)
+    amount = uniform(len(photos), 0.25, 1.0, generator)
+    amount = amount * (uniform(len(photos), 0.0, 1.0, generator) >= UNTOUCHED_SHARE)
     result = photos
     for radius in (1, 3):
         # From 0.4 to 8 % of the range: yarn and lint go, prints and seams stay.
-        threshold = 10 ** _uniform(len(photos), -4.8, -2.2, generator)
+        threshold = 10 ** uniform(len(photos), -4.8, -2.2, generator)
         result = torch.lerp(result, smooth(result, radius, threshold), amount)
     for radius in (8, 32):
         coarse = _coarse(result, radius)
-        kept = 1 - amount * _uniform(len(photos), 0.0, 0.4, generator)
+        kept = 1 - amount * uniform(len(photos), 0.0, 0.4, generator)
         result = coarse + kept * (result - coarse)
-    sharpness = amount * _uniform(len(photos), 0.0, 1.2, generator)
+    sharpness = amount * uniform(len(photos), 0.0, 1.2, generator)
     result = result + sharpness * (result - _box(result, 1))
     result = torch.lerp(result, colour_by_shading(result), amount)
     mean = result.mean((1, 2, 3), keepdim=True)
-    contrast = 1 - amount * _uniform(len(photos), 0.0, 0.2, generator)
+    contrast = 1 - amount * uniform(len(photos), 0.0, 0.2, generator)
     return (mean + contrast * (result - mean)).clamp(0, 1)
 
 
@@ -74,7 +76,3 @@ def _coarse(
     """What is left at a coarseness of `radius` pixels."""
     small = functional.avg_pool2d(pictures, radius, ceil_mode=True, count_include_pad=False)
     return functional.interpolate(small, pictures.shape[-2:], mode="bicubic", antialias=False)
-
-
-def _uniform(count: int, low: float, high: float, generator: torch.Generator) -> Float[Tensor, "count 1 1 1"]:
-    return torch.rand(count, 1, 1, 1, generator=generator, device=generator.device) * (high - low) + low
