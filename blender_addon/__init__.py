@@ -9,6 +9,8 @@ backend/    the backend: installing it, its process, its memory
 compositor  the nodes
 panels, properties, preferences    what the artist sees and sets
 tickets     from a finished render to a job
+compare/    before and after in the Image Editor
+looks/      presets, and variants of one render
 history/    every result of a scene, kept with its render
 sidebar     where the panels stand
 text        sentences that fit a panel
@@ -20,9 +22,15 @@ from __future__ import annotations
 from . import masks, operators, panels, preferences, properties
 from .backend import operators as backend_operators
 from .backend import yielding
+from .compare import comparison, drawing, handle
+from .compare import operators as compare_operators
+from .compare import panel as compare_panel
 from .history import freshness, places, shelf
 from .history import operators as history_operators
 from .history import panel as history_panel
+from .looks import batch, presets, variants
+from .looks import operators as looks_operators
+from .looks import panel as looks_panel
 from .session import pump
 
 MODULES = (
@@ -40,9 +48,19 @@ MODULES = (
     masks.operators,
     masks.overlay,
     history_operators,
+    presets,
+    variants,
+    batch,
+    looks_operators,
+    comparison,
+    drawing,
+    handle,
+    compare_operators,
     panels,
     masks.panels,
+    looks_panel,
     history_panel,
+    compare_panel,
 )
 
 

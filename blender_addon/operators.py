@@ -40,7 +40,7 @@ class Translate(bpy.types.Operator):
         """Collect and submit."""
         try:
             request = properties.request(context.scene.make_real)
-            collecting = tickets.collect(context.scene, request)
+            collecting = tickets.single(tickets.collect(context.scene), request)
         except MakeRealError as problem:
             pump.conductor().dispatch(ev.Failed(problem))
             return _refuse(self, problem)

@@ -62,13 +62,17 @@ class Collected:
         return Ticket(request, self.planes, store, self.remarks)
 
 
+Reading = Generator[None, None, Collected]
+"""Reads a render that was saved, a few milliseconds of work at a time; raises MakeRealError."""
+
+
 def label(scene: bpy.types.Scene, cell: str = "") -> str:
     """What the artist calls a job on the scene's render."""
     return ", ".join(filter(None, (scene.name, f"frame {scene.frame_current}", cell)))
 
 
-def collect(scene: bpy.types.Scene, request: TranslationRequest) -> Collecting:
-    """Take the scene's finished render for one job: saved now, read in the steps that this returns.
+def collect(scene: bpy.types.Scene) -> Reading:
+    """Take the scene's finished render: saved now, read in the steps that this returns.
 
     Raises:
         MakeRealError: NO_RENDER, PICTURE_UNREADABLE, UNSUPPORTED_VIEW; while it is read NO_MASK_PASSES, MASK_SIZE,
@@ -78,7 +82,7 @@ def collect(scene: bpy.types.Scene, request: TranslationRequest) -> Collecting:
     channels = render_passes.channels(scene) if parts or layer else {}
     rendered = source.collect(scene, layer, channels)
     target = results.destination(scene, places.folder(scene), None, rendered)
-    return _decode(rendered.picture, parts, channels, target, request)
+    return _decode(rendered.picture, parts, channels, target)
 
 
 def _decode(
@@ -86,16 +90,15 @@ def _decode(
     parts: list[picked.Part],
     channels: dict[str, np.ndarray],
     target: results.Destination,
-    request: TranslationRequest,
-) -> Collecting:
+) -> Reading:
     when = index.now()
     masks = yield from mask_planes.decode(parts, channels, image.shape[:2])
     planes = {PlaneName.IMAGE: image, **masks.planes}
     target = replace(target, garment=masks.planes.get(PlaneName.GARMENT))
-    return Collected(planes, target, when, masks.remarks).ticket(request)
+    return Collected(planes, target, when, masks.remarks)
 
 
-def recollect(scene: bpy.types.Scene, entry: Entry, request: TranslationRequest) -> Collecting:
+def recollect(scene: bpy.types.Scene, entry: Entry) -> Reading:
     """Take the kept render of an entry, to make its picture again.
 
     Raises:
@@ -104,11 +107,21 @@ def recollect(scene: bpy.types.Scene, entry: Entry, request: TranslationRequest)
     folder = places.folder(scene)
     planes = kept_renders.load(folder, entry.render)
     here = results.destination(scene, folder, planes.get(PlaneName.GARMENT))
+    # Without its source it does not go into the compositor: its light stands beside the first one already.
     target = replace(here, frame=entry.frame, view=View(**entry.view))
-    collected = Collected(planes, target, entry.collected)
-    return _at_once(collected.ticket(request, reproduces=entry))
+    return _at_once(Collected(planes, target, entry.collected))
 
 
-def _at_once(ticket: Ticket) -> Generator[None, None, Ticket]:
+def _at_once(collected: Collected) -> Reading:
     yield
-    return ticket
+    return collected
+
+
+def single(reading: Reading, request: TranslationRequest, reproduces: Entry | None = None) -> Collecting:
+    """One job on a render.
+
+    Args:
+        reproduces: The entry that it shall repeat.
+    """
+    collected = yield from reading
+    return collected.ticket(request, reproduces=reproduces)

@@ -95,7 +95,7 @@ class HistoryReproduce(_OnEntry, bpy.types.Operator):
     def act(self, context: bpy.types.Context, entry: Entry) -> set[str]:
         """Submit the kept render with the same request."""
         request = properties.request_of(entry.request)
-        collecting = tickets.recollect(context.scene, entry, request)
+        collecting = tickets.single(tickets.recollect(context.scene, entry), request, reproduces=entry)
         pump.conductor().translate(collecting, tickets.label(context.scene))
         pump.wake()
         return {"FINISHED"}

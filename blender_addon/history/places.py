@@ -177,6 +177,7 @@ _HANDLERS = (
 
 def register() -> None:
     """Give every scene a pointer."""
+    _after_load()
     bpy.utils.register_class(HistoryPointer)
     bpy.types.Scene.make_real_history = PointerProperty(type=HistoryPointer)
     for handlers, handler in _HANDLERS:

@@ -99,9 +99,14 @@ def active(scene: bpy.types.Scene) -> Entry | None:
     return entry(scene, shelf.entries[shelf.active].number)
 
 
+def folder_of(scene: bpy.types.Scene) -> Path:
+    """Where the scene's history was when it was last read."""
+    return _histories[scene.make_real_history.history][0]
+
+
 def files_of(scene: bpy.types.Scene, number: int) -> ResultPaths:
     """Where an entry's files are."""
-    return ResultPaths(_histories[scene.make_real_history.history][0], number)
+    return ResultPaths(folder_of(scene), number)
 
 
 def icon(scene: bpy.types.Scene, number: int) -> int:

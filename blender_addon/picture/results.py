@@ -158,20 +158,38 @@ def _show(target: Destination, picture: Picture, paths: ResultPaths) -> bpy.type
 
 
 def show(scene: bpy.types.Scene, paths: ResultPaths, warnings: Sequence[str]) -> None:
-    """Open a result in the Image Editors that show the render, or the result before this one."""
-    image = bpy.data.images.load(picture_files.blender_path(paths.display), check_existing=True)
-    image.name = f"Make Real {paths.number:04}"
+    """Make a result the scene's shown one."""
+    image = open_picture(scene, paths.display, f"Make Real {paths.number:04}", warnings)
+    scene.make_real.result = image
+
+
+def open_picture(
+    scene: bpy.types.Scene, path: Path, name: str, warnings: Sequence[str] = ()
+) -> bpy.types.Image:
+    """Open a display picture in the Image Editors that show the render or another picture of ours.
+
+    An editor that the artist has pinned keeps its picture.
+    """
+    image = bpy.data.images.load(picture_files.blender_path(path), check_existing=True)
+    image.name = name
     image.colorspace_settings.name = view_transform.color_space(scene)
     image[WARNINGS] = "\n".join(warnings)
-    previous = scene.make_real.result
-    scene.make_real.result = image
-    for space in _image_editors():
-        if space.image is None or space.image.type == "RENDER_RESULT" or space.image == previous:
+    for area in _image_editors():
+        space = area.spaces.active
+        shown = space.image
+        if not space.use_image_pin and (shown is None or shown.type == "RENDER_RESULT" or WARNINGS in shown):
             space.image = image
+    return image
 
 
-def _image_editors() -> Iterator[bpy.types.SpaceImageEditor]:
+def redraw_image_editors() -> None:
+    """Let every Image Editor draw itself again."""
+    for area in _image_editors():
+        area.tag_redraw()
+
+
+def _image_editors() -> Iterator[bpy.types.Area]:
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
             if area.type == "IMAGE_EDITOR":
-                yield area.spaces.active
+                yield area

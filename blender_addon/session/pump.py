@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import atexit
 import time
+from collections.abc import Callable
 
 import bpy
 
@@ -33,6 +34,8 @@ BACKGROUND_INTERVAL_S = 0.005
 _conductor: Conductor | None = None
 _installation: Installation | None = None
 _wants_release = False
+listeners: list[Callable[[], None]] = []
+"""Called after each change of the session."""
 
 
 def conductor() -> Conductor:
@@ -146,6 +149,12 @@ def run_until_idle(timeout: float) -> Session:
     return session()
 
 
+def _on_change() -> None:
+    for listener in listeners:
+        listener()
+    _redraw()
+
+
 def _redraw() -> None:
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
@@ -156,7 +165,7 @@ def _redraw() -> None:
 def register() -> None:
     """Begin; nothing is started or connected before the first click."""
     global _conductor, _installation
-    _conductor = Conductor(preferences.launch, _redraw)
+    _conductor = Conductor(preferences.launch, _on_change)
     _installation = Installation(_installation_ended)
     _conductor.look()
     # Blender disables its extensions when it quits; the bpy module does not.

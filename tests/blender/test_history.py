@@ -70,8 +70,7 @@ def test_an_entry_tells_everything(addon: Callable, saved: bpy.types.Scene, back
     assert shelf_numbers(addon, saved) == [1]
     # The render that it was made from is kept bit for bit.
     planes = addon("history.kept_renders").load(addon("history.places").folder(saved), entry.render)
-    request = addon("properties").request(saved.make_real)
-    collected = drained(addon("tickets").collect(saved, request)).planes
+    collected = drained(addon("tickets").collect(saved)).planes
     assert planes.keys() == collected.keys() == {"image", "garment"}
     assert all(np.array_equal(planes[name], collected[name]) for name in planes)
 
