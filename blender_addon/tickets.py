@@ -98,6 +98,16 @@ def _decode(
     return Collected(planes, target, when, masks.remarks)
 
 
+def picture(scene: bpy.types.Scene) -> np.ndarray:
+    """What `collect` would send as the picture, read at once.
+
+    Raises:
+        MakeRealError: NO_RENDER.
+    """
+    layer = compositor.layer_before(scene)
+    return source.picture(scene, layer, render_passes.channels(scene) if layer else {})
+
+
 def recollect(scene: bpy.types.Scene, entry: Entry) -> Reading:
     """Take the kept render of an entry, to make its picture again.
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import bpy
 from bpy.app.handlers import persistent
 
-from ..picture import render_passes
-from ..protocol import MakeRealError, PlaneName
+from .. import tickets
+from ..protocol import MakeRealError
 from ..session import pump
-from . import index, kept_renders, places, shelf
+from . import fingerprint, index, places, shelf
 from .recorder import write_events
 
 DELAY_S = 0.5
@@ -54,8 +54,8 @@ def _compare(scene: bpy.types.Scene, frame: int) -> None:
     newest = index.read(folder).renders.get((scene.name, frame))
     if newest is None:
         return
-    looks = kept_renders.digest(PlaneName.IMAGE, render_passes.display_picture(scene))
-    if looks != newest[1]:
+    looks = fingerprint.at_once(tickets.picture(scene))
+    if fingerprint.differ(looks, newest[1]):
         write_events(folder, index.rendered(scene.name, frame, looks))
         shelf.refresh(scene)
 

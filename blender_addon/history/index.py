@@ -6,7 +6,7 @@
     rated      number, rating
     noted      number, notes
     removed    number                               no longer listed; its files are another matter
-    rendered   time, scene, frame, render_image     the scene was rendered again, and looks different
+    rendered   time, scene, frame, looks            the scene was rendered again, and looks different
 
 Appending is what makes it safe: nothing that was written is ever written again, so a crash can harm the last
 line alone, and a reader passes over a line that is no JSON. Two Blenders append in turn, under the system's
@@ -28,6 +28,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from .fingerprint import differ
+
 FORMAT = 1
 FILE = "history.jsonl"
 LOCK_PATIENCE_S = 2.0
@@ -47,7 +49,7 @@ class Entry:
         scene, frame, blend_file: What was rendered.
         request: Fields of the `TranslationRequest`.
         render: Key of the kept render (`kept_renders`).
-        render_image: Digest of the render's display picture, hexadecimal.
+        looks: Fingerprint of the render's display picture (`fingerprint`).
         picture: Digest of the result's picture, hexadecimal.
         device: What it was computed on, in words.
         model_digest: Which weights the model's name stood for.
@@ -68,7 +70,7 @@ class Entry:
     blend_file: str
     request: Mapping[str, Any]
     render: str
-    render_image: str
+    looks: str
     picture: str
     device: str = ""
     model_digest: str = ""
@@ -95,7 +97,7 @@ class History:
     Args:
         history: Its id; empty when there is no file.
         entries: By number, in the order in which they were made.
-        renders: Scene and frame -> time and digest of the newest render known.
+        renders: Scene and frame -> time and fingerprint of the newest render known.
         unreadable: Lines that could not be read.
     """
 
@@ -107,7 +109,7 @@ class History:
     def is_out_of_date(self, entry: Entry) -> bool:
         """Whether the same frame was rendered again since, and looks different now."""
         newest = self.renders.get((entry.scene, entry.frame))
-        return newest is not None and newest[1] != entry.render_image
+        return newest is not None and differ(newest[1], entry.looks)
 
 
 def now() -> str:
@@ -130,9 +132,9 @@ def removed(number: int) -> Event:
     return {"event": "removed", "number": number}
 
 
-def rendered(scene: str, frame: int, render_image: str) -> Event:
+def rendered(scene: str, frame: int, looks: str) -> Event:
     """The scene's frame now looks like this."""
-    return {"event": "rendered", "time": now(), "scene": scene, "frame": frame, "render_image": render_image}
+    return {"event": "rendered", "time": now(), "scene": scene, "frame": frame, "looks": looks}
 
 
 # Reading
@@ -220,7 +222,7 @@ class _Reader:
     def _rendered(self, when: str, event: Event) -> None:
         key = (event["scene"], event["frame"])
         if key not in self.renders or self.renders[key][0] <= when:
-            self.renders[key] = (when, event["render_image"])
+            self.renders[key] = (when, event["looks"])
 
     def _change(self, event: Event, **values: Any) -> None:
         entry = self.entries.get(event["number"])

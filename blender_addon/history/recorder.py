@@ -14,7 +14,7 @@ from ..picture import files, png
 from ..picture.files import ResultPaths
 from ..picture.results import Destination, Picture
 from ..protocol import PlaneName, TranslationRequest
-from . import index, kept_renders, thumbnails
+from . import fingerprint, index, kept_renders, thumbnails
 from .index import Entry
 
 THUMBNAIL_PIXELS = 256
@@ -50,10 +50,11 @@ class Recorder:
         small = thumbnails.shrink(picture.image, THUMBNAIL_PIXELS)
         yield from files.write(paths.thumbnail, png.encode(small, {}))
         digest = yield from kept_renders.digest_slowly(PlaneName.IMAGE, picture.image)
-        entry = self._entry(paths.number, digests, digest, picture)
+        looks = yield from fingerprint.take(self.planes[PlaneName.IMAGE])
+        entry = self._entry(paths.number, kept_renders.key_of(digests), looks, digest, picture)
         write_events(paths.folder, entry.made())
 
-    def _entry(self, number: int, digests: kept_renders.Digests, digest: str, picture: Picture) -> Entry:
+    def _entry(self, number: int, render: str, looks: str, digest: str, picture: Picture) -> Entry:
         origin, garment = self.reproduces, self.target.garment
         return Entry(
             number=number,
@@ -62,8 +63,8 @@ class Recorder:
             frame=self.target.frame,
             blend_file=Path(self.target.blend_file).name,
             request=self.request.to_map(),
-            render=kept_renders.key_of(digests),
-            render_image=digests[PlaneName.IMAGE],
+            render=render,
+            looks=looks,
             picture=digest,
             device=str(_within(picture.recipe, "device", "name")),
             model_digest=str(_within(picture.recipe, "model", "digest")),

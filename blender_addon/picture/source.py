@@ -48,6 +48,17 @@ def collect(scene: bpy.types.Scene, layer: str | None, channels: Mapping[str, np
     return Source(picture, light, view_transform.measure(scene))
 
 
+def picture(scene: bpy.types.Scene, layer: str | None, channels: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The picture of `collect` alone.
+
+    Raises:
+        MakeRealError: NO_RENDER.
+    """
+    return (
+        render_passes.display_picture(scene) if layer is None else _shown(scene, _combined(channels, layer))
+    )
+
+
 def _combined(channels: Mapping[str, np.ndarray], layer: str) -> np.ndarray:
     names = [f"{layer}.Combined.{channel}" for channel in "RGBA"]
     missing = [name for name in names if name not in channels]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 from conftest import MODULE
 
@@ -28,10 +30,15 @@ def index(addon: Callable) -> ModuleType:
     return addon("history.index")
 
 
+def print_of(looks: str) -> str:
+    """A fingerprint of one cell."""
+    return base64.b64encode(bytes([60 * ord(looks[0]) % 251])).decode()
+
+
 def entry(index: ModuleType, number: int, collected: str = "2026-01-01T10:00:00", looks: str = "a", **more):
     return index.Entry(
         number=number, collected=collected, scene="Scene", frame=1, blend_file="shoot.blend",
-        request={"model": "starter"}, render=looks * 2, render_image=looks, picture="p", **more,
+        request={"model": "starter"}, render=looks * 2, looks=print_of(looks), picture="p", **more,
     )  # fmt: skip
 
 
@@ -94,13 +101,13 @@ def test_later_releases(index: ModuleType, tmp_path: Path) -> None:
 def test_out_of_date(index: ModuleType, tmp_path: Path) -> None:
     index.append(tmp_path, entry(index, 1, "2026-01-01T10:00", "a").made())
     assert not index.read(tmp_path).is_out_of_date(index.read(tmp_path).entries[1])
-    index.append(tmp_path, {**index.rendered("Scene", 1, "b"), "time": "2026-01-01T10:02"})
+    index.append(tmp_path, {**index.rendered("Scene", 1, print_of("b")), "time": "2026-01-01T10:02"})
     # Collected before the light was changed, finished after it.
     index.append(tmp_path, entry(index, 2, "2026-01-01T10:01", "a").made())
     index.append(tmp_path, entry(index, 3, "2026-01-01T10:03", "b").made())
     # Made again from the old render: no news about the scene.
     index.append(tmp_path, entry(index, 4, "2026-01-01T10:04", "a", reproduces=1, identical=True).made())
-    index.append(tmp_path, {**index.rendered("Scene", 2, "c"), "time": "2026-01-01T10:05"})
+    index.append(tmp_path, {**index.rendered("Scene", 2, print_of("c")), "time": "2026-01-01T10:05"})
     history = index.read(tmp_path)
     assert [history.is_out_of_date(made) for made in history.entries.values()] == [True, True, False, True]
 
@@ -150,3 +157,22 @@ def test_a_full_disk_leaves_the_file_as_it_was(index: ModuleType, tmp_path: Path
     assert path.read_bytes() == before
     index.append(tmp_path, entry(index, 2).made())
     assert list(index.read(tmp_path).entries) == [1, 2]
+
+
+def test_fingerprint(addon: Callable) -> None:
+    fingerprint = addon("history.fingerprint")
+    random = np.random.default_rng(1)
+    picture = random.integers(10000, 50000, (101, 70, 3), dtype=np.uint16)
+    one = fingerprint.at_once(picture)
+    rounded = (picture & 0xFFE0) + 16
+    assert not fingerprint.differ(one, fingerprint.at_once(rounded)), "another file's rounding"
+    brighter = (picture * 1.02).astype(np.uint16)
+    assert fingerprint.differ(one, fingerprint.at_once(brighter)), "a change of the light"
+    button = picture.copy()
+    button[40:43, 30:32] = 0
+    assert fingerprint.differ(one, fingerprint.at_once(button)), "a small thing"
+    assert fingerprint.differ(one, fingerprint.at_once(picture[:30]))
+    assert not fingerprint.differ(one, one)
+    tiny = random.integers(0, 65535, (3, 2, 4), dtype=np.uint16)
+    exact = np.frombuffer(base64.b64decode(fingerprint.at_once(tiny)), np.uint8)
+    assert np.array_equal(exact, np.rint(tiny.reshape(-1) / 257.0))
