@@ -53,6 +53,14 @@ def scene_linear_space() -> str:
     return bpy.data.colorspace.working_space if IS_5 else "Linear Rec.709"
 
 
+SCENE_LINEAR_IDS = {
+    "Linear Rec.709": "lin_rec709_scene",
+    "ACEScg": "lin_ap1_scene",
+    "Linear Rec.2020": "lin_rec2020_scene",
+}
+"""Working space -> its id in a picture file's `colorInteropID` (Color Interop Forum; Blender writes it since 5.0)."""
+
+
 def uses_white_balance(view: bpy.types.ColorManagedViewSettings) -> bool:
     """Whether the view adapts the white point (since 4.3)."""
     return bool(getattr(view, "use_white_balance", False))

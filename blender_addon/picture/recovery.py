@@ -17,7 +17,7 @@ from .render_passes import straight
 from .source import Source
 from .view_inverse import Inverse, invert
 
-PIXELS_AT_ONCE = 8192
+PIXELS_AT_ONCE = 4096
 """Between two pauses; about two milliseconds."""
 STEP = 65535.0 / 255.0
 """One step of an 8-bit display in 16-bit values."""
@@ -47,20 +47,22 @@ def scene_linear(picture: np.ndarray, source: Source) -> Generator[None, None, n
         pixels[part] = light[part]
         changed = np.flatnonzero((wanted[part] != before[part]).any(axis=1))
         if len(changed):
-            pixels[part][changed] = _recovered(
+            pixels[part][changed] = yield from _recovered(
                 wanted[part][changed], before[part][changed], light[part][changed], inverse
             )
         yield
     return result
 
 
-def _recovered(wanted: np.ndarray, before: np.ndarray, light: np.ndarray, inverse: Inverse) -> np.ndarray:
+def _recovered(
+    wanted: np.ndarray, before: np.ndarray, light: np.ndarray, inverse: Inverse
+) -> Generator[None, None, np.ndarray]:
     alpha = wanted[:, 3:] / np.float32(65535.0) if wanted.shape[1] == 4 else light[:, 3:]
-    color = inverse.light(np.ascontiguousarray(wanted[:, :3]))
+    color = yield from inverse.light(np.ascontiguousarray(wanted[:, :3]))
     distance = np.abs(wanted[:, :3].astype(np.float32) - before[:, :3]).max(axis=1)
     near = np.flatnonzero(distance < STEP)
     if len(near):
         weight = (1.0 - distance[near, None] / STEP).astype(np.float32)
-        own = straight(light[near])
-        color[near] += weight * (own - inverse.light(np.ascontiguousarray(before[near, :3])))
+        usual = yield from inverse.light(np.ascontiguousarray(before[near, :3]))
+        color[near] += weight * (straight(light[near]) - usual)
     return np.concatenate([color * np.where(alpha > 0.0, alpha, 1.0), alpha], axis=1)

@@ -12,7 +12,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from .. import compositor
+from .. import compat, compositor
 from ..protocol import MakeRealError
 from . import exr, png, recovery, view_transform
 from . import files as picture_files
@@ -141,7 +141,9 @@ def _as_text(value: object) -> str:
 def _write_linear(paths: ResultPaths, target: Destination, picture: Picture, recipe: str) -> Iterator[None]:
     light = yield from recovery.scene_linear(picture.image, target.source)
     channels = {name: light[..., number] for number, name in enumerate("RGBA"[: picture.image.shape[2]])}
-    yield from picture_files.write(paths.linear, exr.encode(channels, {"make_real": recipe}))
+    space = compat.SCENE_LINEAR_IDS.get(target.source.space)
+    texts = {"make_real": recipe, **({"colorInteropID": space} if space else {})}
+    yield from picture_files.write(paths.linear, exr.encode(channels, texts))
 
 
 def _show(target: Destination, picture: Picture, paths: ResultPaths) -> bpy.types.Scene | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import bpy
 import numpy as np
 
+from .. import compat
 from ..protocol import ErrorCode, MakeRealError
 from . import render_passes, view_transform
 from .view_inverse import Response
@@ -21,11 +22,13 @@ class Source:
     Args:
         picture: (height, width, 3) uint16 display values, or (height, width, 4) with straight alpha.
         light: (height, width, 4) float32, scene-linear, alpha multiplied in.
+        space: Blender's name of the space that the light is in.
         response: What the view does, measured.
     """
 
     picture: np.ndarray
     light: np.ndarray
+    space: str
     response: Response
 
 
@@ -45,7 +48,7 @@ def collect(scene: bpy.types.Scene, layer: str | None, channels: Mapping[str, np
     else:
         light = _combined(channels, layer)
         picture = _shown(scene, light)
-    return Source(picture, light, view_transform.measure(scene))
+    return Source(picture, light, compat.scene_linear_space(), view_transform.measure(scene))
 
 
 def picture(scene: bpy.types.Scene, layer: str | None, channels: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -24,6 +24,7 @@ SIDE = (65536 >> CELL_BITS) + 1
 """Points on each edge of the display cube: one for every 1024 of 65536 display values, so that a value's cell and
 its place in the cell are bits of it."""
 AXIS = np.minimum(np.arange(SIDE) * (1 << CELL_BITS) / 65535.0, 1.0)
+STRIDES = np.array([SIDE * SIDE, SIDE, 1], np.int32)
 DECODED_LEVELS = 1 << 18
 COARSEST_SIDE = 17
 ITERATIONS = {17: 20, 33: 6, SIDE: 3}
@@ -36,6 +37,10 @@ SMALLEST_RESPONSE = 0.02
 """A view that answers some change of colour with less than this part of its answer to others shows different
 colours as one."""
 REMEMBERED = 4
+TOLERANCE = 1.0 / 256.0
+"""Largest error in display values of what is read between the cube's points; beyond, the colour is solved itself:
+near the corners of a view, where it clips or desaturates."""
+POLISHING_STEPS = 3
 
 
 @dataclass(frozen=True)
@@ -43,8 +48,8 @@ class Response:
     """What a view makes of light.
 
     Args:
-        levels: (n,) float32, rising from 0: scene-linear values.
-        table: (n, n, n, 3) float32: display values, 0..1, of the light whose red, green and blue are
+        levels: (SIDE,) float32, rising from 0: scene-linear values.
+        table: (SIDE, SIDE, SIDE, 3) float32: display values, 0..1, of the light whose red, green and blue are
             `levels[i], levels[j], levels[k]`.
     """
 
@@ -54,13 +59,12 @@ class Response:
     @property
     def is_invertible(self) -> bool:
         """Whether different colours look different: not so in a view that shows brightness alone."""
-        side = len(self.levels)
-        grey = self.table[range(side), range(side), range(side)].mean(axis=1)
+        grey = self.table[range(SIDE), range(SIDE), range(SIDE)].mean(axis=1)
         middle = np.flatnonzero((grey > 0.1) & (grey < 0.8))
         if not len(middle):
             return False
         positions = np.repeat(middle[:, None], 3, axis=1).astype(np.float32)
-        strengths = np.linalg.svd(_slopes(self.table.reshape(-1, 3), side, positions)[1], compute_uv=False)
+        strengths = np.linalg.svd(_slopes(self.table.reshape(-1, 3), positions)[1], compute_uv=False)
         return bool(np.mean(strengths[:, 2] > SMALLEST_RESPONSE * strengths[:, 0]) > 0.5)
 
 
@@ -68,45 +72,62 @@ class Inverse:
     """From display values back to light.
 
     Args:
-        levels: As in `Response`.
-        positions: (SIDE**3, 3) float32: for each point of the display cube the place in `levels`, fractions
-            included, of the light that shows as its colour.
+        response: The view.
+        positions: (SIDE**3, 3) float32: for each point of the display cube the place in the response's levels,
+            fractions included, of the light that shows as its colour.
     """
 
-    def __init__(self, levels: np.ndarray, positions: np.ndarray) -> None:
-        places = np.linspace(0.0, len(levels) - 1.0, DECODED_LEVELS)
-        self._light = np.interp(places, np.arange(len(levels)), levels).astype(np.float32)
-        self._cube = positions * np.float32((DECODED_LEVELS - 1) / (len(levels) - 1))
+    def __init__(self, response: Response, positions: np.ndarray) -> None:
+        places = np.linspace(0.0, SIDE - 1.0, DECODED_LEVELS)
+        self._light = np.interp(places, np.arange(SIDE), response.levels).astype(np.float32)
+        self._shown = np.ascontiguousarray(response.table.reshape(-1, 3))
+        self._positions = positions
 
-    def light(self, display: np.ndarray) -> np.ndarray:
+    def light(self, display: np.ndarray) -> Generator[None, None, np.ndarray]:
         """The light that shows as given colours; of colours that the view cannot show, as the nearest one.
 
         Args:
-            display: (n, 3) uint16.
+            display: (n, 3) uint16; n no more than `POINTS_AT_ONCE` for short pauses.
 
         Returns:
             (n, 3) float32, scene-linear.
         """
-        values = display.T.astype(np.int32)
-        cell = values >> CELL_BITS
-        # The place in the cell, with the channel in two bits below it so that sorting keeps them together.
-        first, second, third = ((values & ((1 << CELL_BITS) - 1)) << 2) | np.arange(3, dtype=np.int32)[
-            :, None
-        ]
-        high, low = np.maximum(first, second), np.minimum(first, second)
-        top, rest = np.maximum(high, third), np.minimum(high, third)
-        middle, bottom = np.maximum(low, rest), np.minimum(low, rest)
-        strides = np.array([SIDE * SIDE, SIDE, 1], np.int32)
-        corner = strides @ cell
-        on_edge = corner + strides[top & 3]
-        on_face = on_edge + strides[middle & 3]
-        opposite = corner + strides.sum(dtype=np.int32)
-        whole = 1 << CELL_BITS
-        shares = (whole - (top >> 2), (top >> 2) - (middle >> 2), (middle >> 2) - (bottom >> 2), bottom >> 2)
-        places = np.zeros((len(display), 3), np.float32)
-        for point, share in zip((corner, on_edge, on_face, opposite), shares, strict=True):
-            places += self._cube.take(point, axis=0) * (share * np.float32(1.0 / whole))[:, None]
+        positions = _interpolate(self._positions, display.T.astype(np.int32))
+        reached = np.minimum(np.rint(positions.T * (1 << CELL_BITS)), 65535).astype(np.int32)
+        wanted = display * np.float32(1.0 / 65535.0)
+        missed = np.flatnonzero(np.abs(_interpolate(self._shown, reached) - wanted).max(axis=1) > TOLERANCE)
+        if len(missed):
+            polished = _solve(self._shown, positions[missed], wanted[missed], POLISHING_STEPS)
+            positions[missed] = yield from polished
+        places = positions * np.float32((DECODED_LEVELS - 1) / (SIDE - 1))
         return self._light.take(np.rint(places).astype(np.int32), mode="clip")
+
+
+def _interpolate(cube: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Read a cube between its points.
+
+    Args:
+        cube: (SIDE**3, 3) float32.
+        points: (3, n) int32, 0..65535 over each edge.
+
+    Returns:
+        (n, 3) float32.
+    """
+    cell, whole = points >> CELL_BITS, 1 << CELL_BITS
+    # The place in the cell, with the channel in two bits below it so that sorting keeps them together.
+    first, second, third = ((points & (whole - 1)) << 2) | np.arange(3, dtype=np.int32)[:, None]
+    high, low = np.maximum(first, second), np.minimum(first, second)
+    top, rest = np.maximum(high, third), np.minimum(high, third)
+    middle, bottom = np.maximum(low, rest), np.minimum(low, rest)
+    corner = STRIDES @ cell
+    on_edge = corner + STRIDES[top & 3]
+    on_face = on_edge + STRIDES[middle & 3]
+    opposite = corner + STRIDES.sum(dtype=np.int32)
+    shares = (whole - (top >> 2), (top >> 2) - (middle >> 2), (middle >> 2) - (bottom >> 2), bottom >> 2)
+    values = np.zeros((points.shape[1], 3), np.float32)
+    for point, share in zip((corner, on_edge, on_face, opposite), shares, strict=True):
+        values += cube.take(point, axis=0) * (share * np.float32(1.0 / whole))[:, None]
+    return values
 
 
 _known: OrderedDict[bytes, Inverse] = OrderedDict()
@@ -121,7 +142,7 @@ def invert(response: Response) -> Generator[None, None, Inverse]:
     key = hashlib.sha256(response.levels.tobytes() + response.table.tobytes()).digest()
     if key not in _known:
         positions = yield from _solve_cube(response)
-        _known[key] = Inverse(response.levels, positions)
+        _known[key] = Inverse(response, positions)
         if len(_known) > REMEMBERED:
             _known.popitem(last=False)
     _known.move_to_end(key)
@@ -129,7 +150,6 @@ def invert(response: Response) -> Generator[None, None, Inverse]:
 
 
 def _solve_cube(response: Response) -> Generator[None, None, np.ndarray]:
-    side = len(response.levels)
     table = np.ascontiguousarray(response.table.reshape(-1, 3))
     positions = None
     for edge, iterations in ITERATIONS.items():
@@ -140,7 +160,7 @@ def _solve_cube(response: Response) -> Generator[None, None, np.ndarray]:
             positions = _refine(positions.reshape(*(edge // 2 + 1,) * 3, 3)).reshape(-1, 3)
         for start in range(0, len(colours), POINTS_AT_ONCE):
             points = slice(start, start + POINTS_AT_ONCE)
-            positions[points] = yield from _solve(table, side, positions[points], colours[points], iterations)
+            positions[points] = yield from _solve(table, positions[points], colours[points], iterations)
     return positions
 
 
@@ -174,18 +194,18 @@ def _refine(grid: np.ndarray) -> np.ndarray:
 
 
 def _solve(
-    table: np.ndarray, side: int, start: np.ndarray, colours: np.ndarray, iterations: int
+    table: np.ndarray, start: np.ndarray, colours: np.ndarray, iterations: int
 ) -> Generator[None, None, np.ndarray]:
     """Levenberg-Marquardt, each point with its own damping."""
     places = start.copy()
     damping = np.full(len(places), 1e-4, np.float32)
-    shown, slopes = _slopes(table, side, places)
+    shown, slopes = _slopes(table, places)
     missing = colours - shown
     error = (missing**2).sum(axis=1)
     for _ in range(iterations):
         step = np.clip(_damped_step(slopes, missing, damping), -LONGEST_STEP, LONGEST_STEP)
-        tried = np.clip(places + step, 0.0, side - 1.0).astype(np.float32)
-        shown, tried_slopes = _slopes(table, side, tried)
+        tried = np.clip(places + step, 0.0, SIDE - 1.0).astype(np.float32)
+        shown, tried_slopes = _slopes(table, tried)
         tried_missing = colours - shown
         tried_error = (tried_missing**2).sum(axis=1)
         better = tried_error < error
@@ -196,17 +216,16 @@ def _solve(
     return places
 
 
-def _slopes(table: np.ndarray, side: int, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _slopes(table: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Display values at positions of the measured cube, and how they change with each position.
 
     Returns:
         (n, 3) values and (n, 3, 3) slopes, indexed by point, light's channel, display's channel.
     """
-    cell = np.minimum(positions.astype(np.int32), side - 2)
+    cell = np.minimum(positions.astype(np.int32), SIDE - 2)
     place = positions - cell
-    strides = np.array([side * side, side, 1], np.int32)
     order = np.argsort(-place, axis=1)
-    corners = np.cumsum(np.column_stack([cell @ strides, strides[order]]), axis=1)
+    corners = np.cumsum(np.column_stack([cell @ STRIDES, STRIDES[order]]), axis=1)
     edges = np.diff(table[corners], axis=1)
     values = table[corners[:, 0]] + (edges * np.take_along_axis(place, order, axis=1)[..., None]).sum(axis=1)
     slopes = np.empty_like(edges)

@@ -19,10 +19,8 @@ from .. import compat
 from ..protocol import ErrorCode, MakeRealError
 from .render_passes import read_pixels
 from .scene_guard import borrowed_image_settings, new_float_image
-from .view_inverse import Response, cube
+from .view_inverse import SIDE, Response, cube
 
-SIDE = 65
-"""Measured levels of each channel."""
 GREYS = np.concatenate([[0.0], np.exp2(np.linspace(-20.0, 18.0, 8000))])
 """Light in which the view's answer to grey is looked at first: all that a camera may meet, in stops."""
 EVEN_STOPS = 0.3

@@ -83,6 +83,10 @@ def test_click_to_picture(
     # In the compositor it becomes the same picture again.
     linear = addon("picture.exr").read(results / "0001_linear.exr")
     assert {name: array.shape for name, array in linear.items()} == dict.fromkeys("RGB", (48, 64))
+    texts = (results / "0001_linear.exr").read_bytes()[:8192]
+    assert b"colorInteropID\0string\0\x10\0\0\0lin_rec709_scene" in texts
+    assert (results / "0001_recipe.json").read_bytes() in texts, "the recipe is in every file"
+    assert (results / "0001_recipe.json").read_bytes() in (results / "0001_display.png").read_bytes()
     assert addon("compositor").is_inserted(garment_scene)
     mask = addon("picture.render_passes").read_pixels(results / "0001_mask.png", "Non-Color")[..., 0]
     assert 0.03 < mask.mean() < 0.5

@@ -58,7 +58,7 @@ def round_trip_error(addon: Callable, scene: bpy.types.Scene, light: np.ndarray)
     transform = addon("picture.view_transform")
     wanted = transform.shown(scene, light)
     inverse = drained(addon("picture.view_inverse").invert(transform.measure(scene)))
-    again = inverse.light(in_16_bits(wanted).reshape(-1, 3)).reshape(wanted.shape)
+    again = drained(inverse.light(in_16_bits(wanted).reshape(-1, 3))).reshape(wanted.shape)
     return np.abs(transform.shown(scene, again) - wanted).mean(axis=-1)
 
 
@@ -71,7 +71,9 @@ def source_of(addon: Callable, scene: bpy.types.Scene, light: np.ndarray, alpha:
     else:
         alpha = np.ones_like(light[..., :1])
     premultiplied = np.concatenate([light * alpha, alpha], axis=2).astype(np.float32)
-    return addon("picture.source").Source(picture, premultiplied, transform.measure(scene))
+    return addon("picture.source").Source(
+        picture, premultiplied, addon("compat").scene_linear_space(), transform.measure(scene)
+    )
 
 
 @pytest.mark.parametrize(("view", "look"), VIEWS)
