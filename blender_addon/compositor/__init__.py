@@ -31,8 +31,8 @@ def insert(scene: bpy.types.Scene, paths: ResultPaths, frame: int) -> None:
     tree = compat.compositor_tree(scene)
     if tree is not None and not tree.is_editable:
         raise MakeRealError(ErrorCode.COMPOSITOR_LOCKED, tree.name)
-    sequence = frames.publish(paths, frame)
     own = _own_group(scene)
+    sequence = frames.publish(paths, frame, group.frames_of(own))
     if tree is None:
         tree = compat.make_compositor_tree(scene)
         for block in (tree, *tree.nodes):

@@ -11,7 +11,6 @@ file, and no space is taken twice.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from dataclasses import dataclass
 from itertools import pairwise
@@ -55,8 +54,11 @@ class Sequence:
         return next((path for path in found if path.exists()), None)
 
 
-def publish(paths: ResultPaths, frame: int) -> Sequence:
+def publish(paths: ResultPaths, frame: int, others: tuple[int, ...]) -> Sequence:
     """Make a result the one that the compositor shows on a frame.
+
+    Args:
+        others: Frames that have a result already, this one or not; those whose file is gone are left out.
 
     Raises:
         MakeRealError: DISK_FULL, naming the file.
@@ -68,8 +70,8 @@ def publish(paths: ResultPaths, frame: int) -> Sequence:
         _give_name(paths.mask, mask)
     else:
         mask.unlink(missing_ok=True)
-    matches = (re.fullmatch(r"linear_(\d+)\.exr", path.name) for path in folder.iterdir())
-    return Sequence(folder, tuple(sorted(int(match[1]) for match in matches if match)))
+    numbers = sorted({frame, *others})
+    return Sequence(folder, tuple(number for number in numbers if (folder / LINEAR.format(number)).exists()))
 
 
 def _give_name(path: Path, name: Path) -> None:

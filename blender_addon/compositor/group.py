@@ -16,8 +16,8 @@ from .frames import Sequence
 
 NAME = "Make Real"
 PICTURE, MASK, GATE = "Result", "Garment Mask", "Frames With Result"
-LONGEST_EXPRESSION = 255
-"""Of a driver, in characters."""
+FRAMES = "make_real_frames"
+"""Custom property of the group: the frames that have a result."""
 
 
 def make() -> bpy.types.NodeTree:
@@ -62,23 +62,31 @@ def _place(node: bpy.types.Node, column: int) -> None:
     node.location = (column * 260.0, above * -320.0)
 
 
+def frames_of(tree: bpy.types.NodeTree) -> tuple[int, ...]:
+    """The frames that have a result."""
+    return tuple(tree.get(FRAMES, ()))
+
+
 def show(tree: bpy.types.NodeTree, sequence: Sequence) -> None:
     """Let the group show the results of a sequence; files that changed under their names are read again."""
+    tree[FRAMES] = sequence.numbers
     _set_frames(tree.nodes[PICTURE], sequence.linear, compat.scene_linear_space(), sequence.numbers)
     _set_frames(tree.nodes[MASK], sequence.mask, "Non-Color", sequence.numbers)
-    factor = tree.nodes[GATE].inputs[1]
+    _open_gate(tree.nodes[GATE].inputs[1], sequence.runs)
+
+
+def _open_gate(factor: bpy.types.NodeSocket, runs: list[tuple[int, int]]) -> None:
+    """Drive a value by the current frame alone, which needs no Python: 1 on the runs' frames, 0 on all others."""
     factor.driver_remove("default_value")
-    driver = factor.driver_add("default_value").driver
-    driver.type = "SCRIPTED"
-    driver.expression = _is_within(sequence.runs)
-
-
-def _is_within(runs: list[tuple[int, int]]) -> str:
-    """A driver that needs no Python: 1 on the frames of the runs. Of too many runs the last ones are kept."""
-    terms = [f"frame >= {first} and frame <= {last}" for first, last in runs]
-    while len(expression := " or ".join(f"({term})" for term in terms)) > LONGEST_EXPRESSION:
-        del terms[0]
-    return expression
+    curve = factor.driver_add("default_value")
+    curve.driver.type, curve.driver.expression = "SCRIPTED", "frame"
+    for modifier in list(curve.modifiers):
+        curve.modifiers.remove(modifier)
+    steps = [(runs[0][0] - 1, 0.0)]
+    for first, last in runs:
+        steps += [(first, 1.0), (last + 1, 0.0)]
+    for frame, value in steps:
+        curve.keyframe_points.insert(frame, value).interpolation = "CONSTANT"
 
 
 def _set_frames(node: bpy.types.Node, path: Path | None, color_space: str, numbers: tuple[int, ...]) -> None:

@@ -58,6 +58,13 @@ def add_layers(tree: bpy.types.NodeTree, scene: bpy.types.Scene, layer: str = ""
     return node
 
 
+def other_scene() -> bpy.types.Scene:
+    other = bpy.data.scenes.new("Other")
+    # Blender makes the layer's tree of collections when it is first asked for.
+    other.view_layers[0].update()
+    return other
+
+
 def artists_tree(scene: bpy.types.Scene) -> bpy.types.NodeTree:
     """A compositor as an artist makes it: a grade, a branch, a muted node, a muted link, a frame."""
     tree, output = empty_tree(scene)
@@ -244,7 +251,7 @@ def test_nodes_of_other_scenes_and_muted_nodes_are_left_alone(
     addon: Callable, scene: bpy.types.Scene, result: Callable
 ) -> None:
     tree, output = empty_tree(scene)
-    other = bpy.data.scenes.new("Other")
+    other = other_scene()
     foreign, muted = add_layers(tree, other), add_layers(tree, scene)
     muted.mute = True
     first, second = add_layers(tree, scene), add_layers(tree, scene)
@@ -304,7 +311,7 @@ def test_a_compositor_that_two_scenes_share_takes_both_results(
     addon: Callable, scene: bpy.types.Scene, result: Callable
 ) -> None:
     tree, output = empty_tree(scene)
-    other = bpy.data.scenes.new("Other")
+    other = other_scene()
     other.compositing_node_group = tree
     over = tree.nodes.new("CompositorNodeAlphaOver")
     colors = [socket for socket in over.inputs if socket.type == "RGBA"]
@@ -386,9 +393,33 @@ def test_saved_and_loaded_the_group_still_shows_its_files(
 
 
 def test_runs_of_frames(addon: Callable, tmp_path: Path) -> None:
+    sequence = addon("compositor.frames").Sequence
+    assert sequence(tmp_path, (1, 2, 3, 7, 9, 10)).runs == [(1, 3), (7, 7), (9, 10)]
+    assert sequence(tmp_path, (5,)).runs == [(5, 5)]
+
+
+def test_every_second_frame_of_a_long_animation(
+    addon: Callable, scene: bpy.types.Scene, result: Callable
+) -> None:
     frames, group = addon("compositor.frames"), addon("compositor.group")
-    assert frames.Sequence(tmp_path, (1, 2, 3, 7, 9, 10)).runs == [(1, 3), (7, 7), (9, 10)]
-    assert frames.Sequence(tmp_path, (5,)).runs == [(5, 5)]
-    expression = group._is_within([(number, number) for number in range(0, 400, 2)])
-    assert len(expression) <= 255
-    assert "frame >= 398" in expression
+    tree = group.make()
+    paths = result(1)
+    numbers: tuple[int, ...] = ()
+    for frame in range(2, 202, 2):
+        numbers = frames.publish(paths, frame, numbers).numbers
+    group.show(tree, frames.publish(paths, 2, numbers))
+    (curve,) = tree.animation_data.drivers
+    opened = [frame for frame in range(210) if curve.evaluate(frame) == 1.0]
+    assert opened == list(range(2, 202, 2))
+    assert group.frames_of(tree) == numbers
+
+
+def test_results_from_before_a_removal_stay_away(
+    addon: Callable, garment_scene: bpy.types.Scene, result: Callable
+) -> None:
+    compositor = addon("compositor")
+    compositor.insert(garment_scene, result(1, 0.25), 3)
+    compositor.remove(garment_scene)
+    compositor.insert(garment_scene, result(2, 0.5), 1)
+    garment_scene.frame_set(3)
+    assert composite(addon, garment_scene).std() > 0.01, "the render"
