@@ -204,7 +204,7 @@ EXPLANATIONS: dict[ErrorCode, Explanation] = {
     ),
     ErrorCode.UNSUPPORTED_VIEW: Explanation(
         "The scene's colour management cannot be undone exactly.",
-        "Use the view transform, look and exposure that the detail suggests.",
+        "Change the setting that the detail names, then click Make Real again.",
     ),
     ErrorCode.COMPOSITOR_LOCKED: Explanation(
         "The compositor's node group belongs to another file, so no node can be added to it.",
