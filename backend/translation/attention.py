@@ -14,15 +14,17 @@ Three differences from the released code, each for a reason:
   own features are the source branch's, exactly;
 - both halves of the guidance batch are controlled, so that they differ by the domain and not by the maps;
 - the gate is a tensor, one per layer and always of the same shape: no counter and no branch on the step lives
-  here, so every denoising pass is the same to a compiler.
+  here, so every denoising pass is the same to a compiler. Features and gates lie in memory that does not move,
+  so a recorded pass (a CUDA graph) finds them too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from enum import Enum, auto
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -32,7 +34,6 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from .filters import resize_by_area
-from .windows import Window
 
 SHALLOW_FACTOR = 2
 """Latent cells along the side of a shallow layer's token, at most: the paper's f > F, tokens >= H W / 256."""
@@ -41,24 +42,36 @@ SHALLOW_FACTOR = 2
 class Mode(Enum):
     """What a controlled layer does with its queries and keys."""
 
-    OWN = auto()
     CAPTURE = auto()
     LOCK = auto()
 
 
-class ControlledAttention:
-    """Self-attention that can copy its queries and keys out, or mix captured ones in.
+Features: TypeAlias = list[tuple[Tensor, Tensor]]
+"""Queries and keys of every controlled layer, as one source pass left them."""
 
-    Attributes:
-        query, key: The captured features of one pass, shape `1 heads tokens head_channels`.
-        gate: Share of the captured features, 0..1, shape `1 1 tokens 1`.
+
+@dataclass(frozen=True)
+class LayerMemory:
+    """Where a layer's features and gate lie.
+
+    Args:
+        query, key: Features of the source, shape `pictures heads tokens head_channels`.
+        gate: Their share in the mixture, 0..1, shape `pictures 1 tokens 1`.
     """
 
-    def __init__(self) -> None:
-        self.mode = Mode.OWN
-        self.query = torch.empty(0)
-        self.key = torch.empty(0)
-        self.gate = torch.empty(0)
+    query: Tensor
+    key: Tensor
+    gate: Tensor
+
+
+class ControlledAttention:
+    """Self-attention that copies its queries and keys out, or mixes captured ones in.
+
+    A locked batch holds all pictures under one text, then all under the next.
+    """
+
+    mode: Mode
+    memory: LayerMemory
 
     def __call__(
         self,
@@ -73,14 +86,20 @@ class ControlledAttention:
             for project in (attn.to_q, attn.to_k, attn.to_v)
         )
         if self.mode is Mode.CAPTURE:
-            self.query.copy_(query)
-            self.key.copy_(key)
-        elif self.mode is Mode.LOCK:
-            query = torch.lerp(query, self.query, self.gate)
-            key = torch.lerp(key, self.key, self.gate)
+            self.memory.query.copy_(query)
+            self.memory.key.copy_(key)
+        else:
+            query = _mix(query, self.memory.query, self.memory.gate)
+            key = _mix(key, self.memory.key, self.memory.gate)
         attended = scaled_dot_product_attention(query, key, value)
         output: Tensor = attn.to_out[0](attended.transpose(1, 2).flatten(-2))
         return output
+
+
+def _mix(own: Tensor, captured: Tensor, gate: Tensor) -> Tensor:
+    """The captured features are one text's; every text of the batch takes them."""
+    texts = own.unflatten(0, (-1, len(captured)))
+    return torch.lerp(texts, captured, gate).flatten(0, 1)
 
 
 def shallow_self_attention(unet: UNet2DConditionModel) -> Iterator[tuple[Attention, int]]:
@@ -97,17 +116,15 @@ def shallow_self_attention(unet: UNet2DConditionModel) -> Iterator[tuple[Attenti
 
 
 class TextureControl:
-    """Captured features of all shallow layers, and the switch that puts them to use.
+    """The controlled layers of a network, and the switch between capturing and locking.
 
     Use as a context: inside, the network's shallow layers are controlled; after it the network is as it was.
-    Features are kept in slots, allocated once; a slot holds what one pass over one window captured.
     """
 
     def __init__(self, unet: UNet2DConditionModel) -> None:
         self._layers = list(shallow_self_attention(unet))
         self._processors = [ControlledAttention() for _ in self._layers]
         self._originals: list[Any] = []
-        self._slots: list[tuple[Tensor, Tensor]] = []
 
     def inject(self) -> None:
         """Replace the layers' attention processors."""
@@ -116,12 +133,10 @@ class TextureControl:
             attn.set_processor(processor)
 
     def eject(self) -> None:
-        """Put the layers' own processors back and drop the captured features."""
+        """Put the layers' own processors back."""
         for (attn, _), original in zip(self._layers, self._originals, strict=True):
             attn.set_processor(original)
         self._originals = []
-        self._slots = []
-        self.release()
 
     def __enter__(self) -> TextureControl:
         self.inject()
@@ -132,24 +147,31 @@ class TextureControl:
     ) -> None:
         self.eject()
 
-    def feature_bytes(self, window: Window) -> int:
-        """Bytes of one slot for windows of this size."""
+    def feature_bytes(self, rows: int, columns: int) -> int:
+        """Bytes of the features of one picture in a window of `rows` x `columns` latent cells."""
         return sum(
-            2 * attn.inner_dim * _tokens(window, factor) * attn.to_q.weight.element_size()
+            2 * attn.inner_dim * _tokens(rows, columns, factor) * attn.to_q.weight.element_size()
             for attn, factor in self._layers
         )
 
-    def allocate(self, slots: int, window: Window) -> None:
-        """Make room for `slots` passes over windows of this size."""
-        self._slots = []
+    def allocate(self, pictures: int, rows: int, columns: int) -> list[LayerMemory]:
+        """Memory for passes over windows of this size; features and gates are 0."""
+        memory = []
         for attn, factor in self._layers:
-            shape = (slots, 1, attn.heads, _tokens(window, factor), attn.inner_dim // attn.heads)
-            weight = attn.to_q.weight
-            self._slots.append((weight.new_zeros(shape), weight.new_zeros(shape)))
+            tokens, weight = _tokens(rows, columns, factor), attn.to_q.weight
+            shape = (pictures, attn.heads, tokens, attn.inner_dim // attn.heads)
+            features = weight.new_zeros(shape), weight.new_zeros(shape)
+            memory.append(LayerMemory(*features, weight.new_zeros(pictures, 1, tokens, 1)))
+        return memory
+
+    def switch(self, mode: Mode, memory: Sequence[LayerMemory]) -> None:
+        """The next passes capture into `memory`, or mix in what it holds."""
+        for processor, layer in zip(self._processors, memory, strict=True):
+            processor.mode, processor.memory = mode, layer
 
     def gates(
-        self, mask: Float[Tensor, "1 1 height width"], amount: float
-    ) -> list[Float[Tensor, "1 1 tokens 1"]]:
+        self, mask: Float[Tensor, "pictures 1 height width"], amount: float
+    ) -> list[Float[Tensor, "pictures 1 tokens 1"]]:
         """One gate a layer: the garment's coverage of each token, times `amount`.
 
         Args:
@@ -159,30 +181,11 @@ class TextureControl:
         height, width = mask.shape[-2:]
         return [
             (resize_by_area(mask, height // factor, width // factor) * amount)
-            .reshape(1, 1, -1, 1)
+            .reshape(len(mask), 1, -1, 1)
             .to(attn.to_q.weight.dtype)
             for attn, factor in self._layers
         ]
 
-    def capture(self, slot: int) -> None:
-        """The next passes, of batch 1, leave their queries and keys in `slot`."""
-        self._use(slot, Mode.CAPTURE)
 
-    def lock(self, slot: int, gates: Sequence[Float[Tensor, "1 1 tokens 1"]]) -> None:
-        """The next passes, of any batch, mix the features of `slot` in."""
-        self._use(slot, Mode.LOCK)
-        for processor, gate in zip(self._processors, gates, strict=True):
-            processor.gate = gate
-
-    def release(self) -> None:
-        """The next passes use their own queries and keys."""
-        for processor in self._processors:
-            processor.mode = Mode.OWN
-
-    def _use(self, slot: int, mode: Mode) -> None:
-        for processor, (query, key) in zip(self._processors, self._slots, strict=True):
-            processor.mode, processor.query, processor.key = mode, query[slot], key[slot]
-
-
-def _tokens(window: Window, factor: int) -> int:
-    return (window.height // factor) * (window.width // factor)
+def _tokens(rows: int, columns: int, factor: int) -> int:
+    return (rows // factor) * (columns // factor)

@@ -16,6 +16,8 @@ computed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -23,10 +25,15 @@ from .model import Model
 
 
 def guided_noise(
-    model: Model, latents: Float[Tensor, "1 channels rows columns"], timestep: int, guidance_scale: float
-) -> Float[Tensor, "1 channels rows columns"]:
-    """eps~ of a latent at a timestep; `guidance_scale` is w, 0..30."""
+    predict: Callable[..., Float[Tensor, "batch channels rows columns"]], model: Model, guidance_scale: float
+) -> Float[Tensor, "pictures channels rows columns"]:
+    """eps~ of the pictures that `predict` knows.
+
+    Args:
+        predict: Gives eps under each of the texts that it is called with, all pictures a text.
+        guidance_scale: w, 0..30.
+    """
     if guidance_scale == 1 or model.negative is None:
-        return model.predict_noise(latents, timestep, model.empty)
-    empty, negative = model.predict_noise(latents, timestep, model.empty, model.negative).chunk(2)
+        return predict(model.empty)
+    empty, negative = predict(model.empty, model.negative).chunk(2)
     return empty + model.guidance_gain * (guidance_scale - 1) * (empty - negative)

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from .autoencoder import Autoencoder
@@ -48,9 +50,8 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        """Where the network lives."""
-        device: torch.device = self.unet.device
-        return device
+        """Where translations are computed; the network may wait elsewhere while it is not needed."""
+        return self.empty.hidden.device
 
     @property
     def latent_multiple(self) -> int:
@@ -69,33 +70,51 @@ class Model:
         return torch.promote_types(self.unet.dtype, torch.float32)
 
     def predict_noise(
-        self, latents: Float[Tensor, "batch channels rows columns"], timestep: int, *texts: Conditioning
-    ) -> Float[Tensor, "texts channels rows columns"]:
-        """eps(x_t, t, text): the noise in one latent, seen under each of the texts, in one pass.
+        self, latents: Float[Tensor, "pictures channels rows columns"], timestep: int, *texts: Conditioning
+    ) -> Float[Tensor, "batch channels rows columns"]:
+        """eps(x_t, t, text) of all latents under each of the texts, text by text, in one pass."""
+        told = self.tell(texts, len(latents), *latents.shape[-2:])
+        at = torch.full((), timestep, device=latents.device)
+        return self.as_noise(self.run(latents, at, told), latents, timestep)
 
-        For a v-prediction network (arXiv 2202.00512), eps = sqrt(a) v + sqrt(1 - a) x.
-        """
-        batch = latents.expand(len(texts), -1, -1, -1)
-        predicted: Tensor = self.unet(
-            batch.to(self.unet.dtype).contiguous(memory_format=torch.channels_last),
-            timestep,
-            encoder_hidden_states=torch.cat([text.hidden for text in texts]),
-            added_cond_kwargs=self._size_conditioning(latents, texts),
-        ).sample.to(latents.dtype)
+    def tell(self, texts: Sequence[Conditioning], pictures: int, rows: int, columns: int) -> dict[str, Any]:
+        """The network's conditioning arguments for `pictures` latents under each of the texts."""
+        told: dict[str, Any] = {
+            "encoder_hidden_states": torch.cat([text.hidden.expand(pictures, -1, -1) for text in texts])
+        }
+        pooled = [text.pooled.expand(pictures, -1) for text in texts if text.pooled is not None]
+        if pooled:
+            # SDXL's micro-conditioning (arXiv 2307.01952, 2.2): original size, crop corner, target size.
+            height, width = rows * self.autoencoder.factor, columns * self.autoencoder.factor
+            sizes = torch.tensor([[height, width, 0, 0, height, width]]).to(self.device, self.unet.dtype)
+            told["added_cond_kwargs"] = {
+                "text_embeds": torch.cat(pooled),
+                "time_ids": sizes.expand(len(pooled) * pictures, -1),
+            }
+        return told
+
+    def run(
+        self,
+        latents: Float[Tensor, "pictures channels rows columns"],
+        timestep: Int[Tensor, ""],
+        told: dict[str, Any],
+    ) -> Float[Tensor, "batch channels rows columns"]:
+        """One pass of the network: what it predicts, in the latents' element type."""
+        texts = len(told["encoder_hidden_states"]) // len(latents)
+        batch = latents.to(self.unet.dtype).repeat(texts, 1, 1, 1)
+        batch = batch.contiguous(memory_format=torch.channels_last)
+        predicted: Tensor = self.unet(batch, timestep, return_dict=False, **told)[0]
+        return predicted.to(latents.dtype)
+
+    def as_noise(
+        self,
+        predicted: Float[Tensor, "batch channels rows columns"],
+        latents: Float[Tensor, "pictures channels rows columns"],
+        timestep: int,
+    ) -> Float[Tensor, "batch channels rows columns"]:
+        """eps of a prediction; for a v-prediction network (arXiv 2202.00512), sqrt(a) v + sqrt(1 - a) x."""
         if self.prediction == "epsilon":
             return predicted
         alpha = float(self.alphas_cumprod[timestep])
+        batch = latents.repeat(len(predicted) // len(latents), 1, 1, 1)
         return math.sqrt(alpha) * predicted + math.sqrt(1 - alpha) * batch
-
-    def _size_conditioning(
-        self, latents: Tensor, texts: tuple[Conditioning, ...]
-    ) -> dict[str, Tensor] | None:
-        """SDXL's micro-conditioning (arXiv 2307.01952, 2.2): original size, crop corner, target size."""
-        pooled = [text.pooled for text in texts if text.pooled is not None]
-        if not pooled:
-            return None
-        height, width = (side * self.autoencoder.factor for side in latents.shape[-2:])
-        sizes = torch.tensor(
-            [[height, width, 0, 0, height, width]], device=latents.device, dtype=self.unet.dtype
-        )
-        return {"text_embeds": torch.cat(pooled), "time_ids": sizes.expand(len(pooled), -1)}

@@ -7,7 +7,8 @@ says which equation it implements.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,24 +25,28 @@ from protocol.planes import PlaneName
 from protocol.request import TranslationRequest
 
 from .attention import TextureControl
+from .batch import Batch
 from .colour import keep_colour
 from .detail import restore_detail
+from .fast import compile_blocks
 from .fidelity import ALIGNMENT_LIMIT, measure, peak_memory_bytes
 from .guidance import guided_noise
 from .loading import load_model
 from .model import Model
-from .picture import Picture, compose, read_picture, see
+from .passes import Passes
+from .picture import compose, see
+from .plans import PLANS, Plan, autoencoder_at_work, choose, free_bytes, needs_of, network_at_work
 from .progress import IsCancelled, OnProgress, Progress
 from .recipe import write_recipe
-from .regions import Regions, divide
-from .schedule import count_steps, ddim, low_noise_walk
-from .sizes import pad_to_multiple
-from .texture import TextureLock, locked_steps
+from .schedule import ddim
+from .source import Source, SourceCache, source_key
 from .variation import random_noise, vary
-from .windows import Window, cover, evaluate
+from .windows import Window, evaluate
 
-WHOLE_TOLERANCE = 1.5
-"""Times its native area that the network still takes in one piece."""
+SHAPES = 2
+"""Sizes of windows whose memory and recordings are kept."""
+
+Planes = Mapping[PlaneName, np.ndarray[Any, Any]]
 
 
 @dataclass(frozen=True)
@@ -51,9 +56,10 @@ class Translation:
     Args:
         image: Same shape and element type as the image plane.
         report: The figures of `fidelity.measure`, and `peak_memory_bytes` where the system tells it.
-        seconds: Time in each stage, by the stage's name.
-        recipe: What reproduces the image (`recipe.write_recipe`), the memory `plan` that was used, and
-            `warnings`, sentences on what is wrong with the result.
+        seconds: Time in each stage, by the stage's name; of the whole batch.
+        recipe: What reproduces the image (`recipe.write_recipe`), the memory `plan` and the `kernels` that made
+            it, how many steps of the inversion were `reused` from an earlier look, and `warnings`, sentences
+            on what is wrong with the result.
     """
 
     image: np.ndarray[Any, Any]
@@ -63,13 +69,19 @@ class Translation:
 
 
 class Translator:
-    """A loaded model that translates pictures, one at a time.
+    """A loaded model that translates pictures.
 
-    The same request and planes give the same bytes on the same device with the same number of threads.
+    The same request and planes give the same bytes on the same device with the same number of threads, under
+    the same plan and kernels; whether an earlier look was reused changes nothing.
     """
 
     def __init__(self, model: Model) -> None:
         self.model = model
+        self._control = TextureControl(model.unet)
+        self._passes: OrderedDict[tuple[int, int, int], Passes] = OrderedDict()
+        self._sources = SourceCache.for_device(model.device)
+        if model.device.type == "cuda":
+            compile_blocks(model.unet)
 
     @classmethod
     def load(cls, model_dir: Path, device: str = "cpu", domain_dir: Path | None = None) -> Translator:
@@ -85,130 +97,195 @@ class Translator:
         """
         return cls(load_model(model_dir, device, domain_dir))
 
-    @torch.inference_mode()
     def translate(
         self,
         request: TranslationRequest,
-        planes: Mapping[PlaneName, np.ndarray[Any, Any]],
+        planes: Planes,
         *,
         on_progress: OnProgress = lambda stage, step, steps: None,
         is_cancelled: IsCancelled = lambda: False,
     ) -> Translation:
-        """Translate one picture.
+        """Translate one picture; see `translate_batch`."""
+        (translation,) = self.translate_batch(
+            request, [planes], on_progress=on_progress, is_cancelled=is_cancelled
+        )
+        return translation
+
+    @torch.inference_mode()
+    def translate_batch(
+        self,
+        request: TranslationRequest,
+        batch: Sequence[Planes],
+        *,
+        on_progress: OnProgress = lambda stage, step, steps: None,
+        is_cancelled: IsCancelled = lambda: False,
+    ) -> list[Translation]:
+        """Translate pictures of one size in the same passes of the network.
 
         Args:
             request: Its `model` is the caller's business: this translator has one.
-            planes: `image`, and optionally the others of `PlaneName`.
+            batch: Of each picture, `image` and optionally the others of `PlaneName`.
             on_progress: Called with (stage, complete steps, steps) as a stage starts and after its steps.
             is_cancelled: Asked before every pass of the network.
 
         Raises:
             Cancelled: `is_cancelled` said yes.
-            MakeRealError: INVALID_REQUEST naming the plane, EMPTY_MASK, or OUT_OF_MEMORY when the smaller
+            MakeRealError: INVALID_REQUEST naming the plane, EMPTY_MASK, or OUT_OF_MEMORY when the smallest
                 plan does not fit either.
         """
-        progress = Progress(on_progress, is_cancelled)
-        picture = read_picture(planes)
-        regions = divide(picture, request, self.model)
-        recipe = write_recipe(request, self.model, planes)
+        progress = Progress(on_progress, is_cancelled, self.model.device)
+        work = Batch.read(request, batch, self.model)
+        recipes = [write_recipe(request, self.model, planes) for planes in batch]
         if self.model.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.model.device)
-        image = picture.pixels.copy()
-        if regions.coverage.any():
+        images = [picture.pixels.copy() for picture in work.pictures]
+        if work.moves:
             # Kernels chosen by timing would differ from run to run, and with them the bytes.
             with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
-                result, recipe["plan"] = self._within_memory(request, picture, regions, progress)
-            image = compose(picture, result, regions.coverage)
-        report = measure(picture.seen, see(image), picture.garment)
-        if (peak := peak_memory_bytes(self.model.device)) is not None:
-            report["peak_memory_bytes"] = float(peak)
-        recipe["warnings"] = self._warnings(request, report)
-        return Translation(image, report, progress.seconds, recipe)
+                results, how = self._within_memory(work, recipes, progress)
+            for recipe in recipes:
+                recipe.update(how)
+            images = [
+                compose(picture, result, coverage)
+                for picture, result, coverage in zip(work.pictures, results, work.coverage, strict=True)
+            ]
+        translations = []
+        for picture, image, recipe in zip(work.pictures, images, recipes, strict=True):
+            report = measure(picture.seen, see(image), picture.garment)
+            if (peak := peak_memory_bytes(self.model.device)) is not None:
+                report["peak_memory_bytes"] = float(peak)
+            recipe["warnings"] = self._warnings(request, report)
+            translations.append(Translation(image, report, progress.seconds, recipe))
+        return translations
+
+    @torch.inference_mode()
+    def prepare(self) -> bool:
+        """Do one part of what makes later translations of the sizes seen so far faster; seconds to a minute.
+
+        Returns:
+            Whether something is left to do. On the CPU there is never anything.
+        """
+        waiting = [passes for passes in self._passes.values() if not passes.is_fast]
+        if self.model.device.type != "cuda" or not waiting:
+            return False
+        flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
+        with flags, self._control:
+            waiting[-1].prepare()
+        return len(waiting) > 1 or not waiting[-1].is_fast
 
     def _within_memory(
-        self, request: TranslationRequest, picture: Picture, regions: Regions, progress: Progress
-    ) -> tuple[Float32[np.ndarray, "height width 3"], str]:
-        """The result and the plan that fitted: the inversion's features kept, else captured again."""
-        for keep_features in (True, False):
+        self, work: Batch, recipes: Sequence[dict[str, Any]], progress: Progress
+    ) -> tuple[list[Float32[np.ndarray, "height width 3"]], dict[str, Any]]:
+        """The results, and what recipes say about how they were made."""
+        needs = needs_of(work, self.model, self._control)
+        if choose(needs, free_bytes(self.model.device)) is not PLANS[0]:
+            self._sources.make_room()
+        chosen = choose(needs, free_bytes(self.model.device))
+        for plan in (chosen, PLANS[-1]):
             try:
-                return self._render_to_real(request, picture, regions, progress, keep_features)
+                return self._render_to_real(
+                    work, plan, int(plan.features * needs.features), recipes, progress
+                )
             except torch.OutOfMemoryError as error:
                 detail = str(error).split(". ")[0]
             # Only here, after the handler has let go of the failed frames, is their memory free.
+            self._passes.clear()
+            self._sources.clear()
             torch.cuda.empty_cache()
         raise MakeRealError(ErrorCode.OUT_OF_MEMORY, detail)
 
     def _render_to_real(
         self,
-        request: TranslationRequest,
-        picture: Picture,
-        regions: Regions,
+        work: Batch,
+        plan: Plan,
+        feature_bytes: int,
+        recipes: Sequence[dict[str, Any]],
         progress: Progress,
-        keep_features: bool,
-    ) -> tuple[Float32[np.ndarray, "height width 3"], str]:
-        autoencoder = self.model.autoencoder
-        with progress.stage(Stage.ENCODING, 1) as done:
-            render = self._to_tensor(picture.seen)
-            render_latents = autoencoder.encode(render)
+    ) -> tuple[list[Float32[np.ndarray, "height width 3"]], dict[str, Any]]:
+        request = work.request
+        passes = self._passes_for(work, plan)
+        how: dict[str, Any] = {"plan": plan.name, "kernels": "compiled" if passes.is_fast else "eager"}
+        source = self._sources.open(
+            source_key(
+                model=recipes[0]["model"],
+                device=recipes[0]["device"],
+                pictures=[recipe["planes"][PlaneName.IMAGE.value] for recipe in recipes],
+                box=work.box.corners,
+                steps=request.steps,
+                area=plan.area,
+                kernels=how["kernels"],
+            )
+        )
+        how["reused"] = len(source.noise)
+        renders, garments = work.renders(self.model.device), work.garments(self.model.device)
+        with progress.stage(Stage.ENCODING, 1) as done, autoencoder_at_work(self.model, plan) as autoencoder:
+            if not source.latents:
+                latents = torch.cat([autoencoder.encode(render, plan.area) for render in renders])
+                source.latents.append(latents.to(self.model.latents_dtype))
             done()
-        latents, plan = self._walk(request, render_latents, regions, progress, keep_features)
-        with progress.stage(Stage.DECODING, 3) as done:
-            output = autoencoder.decode(latents)
+        with network_at_work(self.model, plan):
+            latents = self._walk(work, source, passes, feature_bytes, progress)
+        with progress.stage(Stage.DECODING, 3) as done, autoencoder_at_work(self.model, plan) as autoencoder:
+            outputs = [autoencoder.decode(each, plan.area) for each in latents.split(1)]
             done()
-            round_trip = autoencoder.decode(render_latents)
+            if source.round_trip is None:
+                decoded = [autoencoder.decode(each, plan.area) for each in source.latents[0].split(1)]
+                source.round_trip = torch.cat(decoded)
             done()
-            garment = self._to_tensor(picture.garment[..., None])
-            output = restore_detail(output, round_trip, render, garment, request.detail)
-            # Apart, so that no colour of the garment bleeds into the backdrop's, nor the other way.
-            for region in (garment, 1 - garment):
-                output = keep_colour(output, render, region)
+            results = []
+            for output, round_trip, render, garment in zip(
+                outputs, source.round_trip.split(1), renders, garments, strict=True
+            ):
+                restored = restore_detail(output, round_trip, render, garment, request.detail)
+                # Apart, so that no colour of the garment bleeds into the backdrop's, nor the other way.
+                for region in (garment, 1 - garment):
+                    restored = keep_colour(restored, render, region)
+                results.append(restored)
             done()
-        height, width = picture.garment.shape
-        return output[0, :, :height, :width].permute(1, 2, 0).cpu().numpy(), plan
+        self._sources.settle(device_bytes=0 if plan.offload else None)
+        return work.paste(results), how
 
     def _walk(
-        self,
-        request: TranslationRequest,
-        render_latents: Float[Tensor, "1 channels rows columns"],
-        regions: Regions,
-        progress: Progress,
-        keep_features: bool,
-    ) -> tuple[Float[Tensor, "1 channels rows columns"], str]:
-        """Realistic image generation (the paper's Algorithm 1): invert, then denoise under control."""
-        model = self.model
-        walk = low_noise_walk(model.alphas_cumprod, request.steps, regions.steps)
-        n, t, a = walk.steps, walk.timesteps, walk.alphas
-        rows, columns = render_latents.shape[-2:]
-        windows = cover(rows, columns, model.native_area, WHOLE_TOLERANCE, model.latent_multiple)
-        locked = locked_steps(
-            regions.garment_steps, count_steps(request.texture_steps, regions.garment_steps)
-        )
+        self, work: Batch, source: Source, passes: Passes, feature_bytes: int, progress: Progress
+    ) -> Float[Tensor, "pictures channels rows columns"]:
+        """Realistic image generation (the paper's Algorithm 1): invert, then denoise under control.
 
-        with TextureControl(model.unet) as control:
-            texture = TextureLock(
-                control, windows, regions.garment, locked, request.texture_lock, keep_features
-            )
+        Args:
+            source: What is known of the render; at least z_0.
+            feature_bytes: Captured features are kept up to this size; what was not kept is captured again.
+        """
+        request, model, start = work.request, self.model, work.start
+        n, t, a = work.walk.steps, work.walk.timesteps, work.walk.alphas
+        windows, texture = work.windows, work.texture_lock(self._control)
+        z, noise = source.latents, source.noise
 
-            def source_noise(i: int, j: int, window: Window) -> Tensor:
-                progress.check()
-                texture.inverting(i, j)
-                return model.predict_noise(window.cut(z[i]), t[i], model.empty)
+        def captured_noise(i: int, j: int, window: Window) -> Tensor:
+            progress.check()
+            predicted = passes.source(window.cut(z[i]), t[i])
+            if texture.holds(i) and source.feature_bytes + passes.feature_bytes <= feature_bytes:
+                source.keep(i, j, passes.captured())
+            return predicted
 
-            def real_noise(i: int, j: int, window: Window) -> Tensor:
-                progress.check()
-                if texture.recapturing(i):
-                    model.predict_noise(window.cut(z[i]), t[i], model.empty)
-                texture.denoising(i, j)
-                return guided_noise(model, window.cut(x), t[i], request.guidance_scale)
+        def real_noise(i: int, j: int, window: Window) -> Tensor:
+            progress.check()
+            if not texture.holds(i):
+                passes.unlock()
+            elif (i, j) in source.features:
+                passes.lock(texture.gates[j], source.features[i, j])
+            else:
+                captured_noise(i, j, window)
+                passes.lock(texture.gates[j])
+            return guided_noise(partial(passes.real, window.cut(x), t[i]), model, request.guidance_scale)
 
+        with self._control:
             # DDIM inversion, from low noise to high: z_i is left with eps(z_i, t_i). The last node is
             # evaluated too: the denoising starts there, and needs its noise and its queries and keys.
-            z, noise = [render_latents.to(model.latents_dtype)], []
-            with progress.stage(Stage.INVERTING, n + 1) as done:
-                for i in range(n + 1):
-                    noise.append(evaluate(partial(source_noise, i), windows))
-                    if i < n:
-                        z.append(ddim(z[i], noise[i], a[i], a[i + 1]))
+            known = min(len(noise), n + 1)
+            with progress.stage(Stage.INVERTING, n + 1, known) as done:
+                for i in range(known, n + 1):
+                    if i == len(z):
+                        z.append(ddim(z[i - 1], noise[i - 1], a[i - 1], a[i]))
+                    noise.append(evaluate(partial(captured_noise, i), windows))
                     done()
 
             # Guided denoising, from high noise to low, as the difference to the inverted trajectory: the step
@@ -218,19 +295,24 @@ class Translator:
             with progress.stage(Stage.DENOISING, n) as done:
                 for i in range(n, 0, -1):
                     if request.variation > 0:
-                        varied = vary(x, noise[i], random, request.variation, a[i])
-                        x = torch.where(regions.start == i, varied, x)
+                        x = torch.where(start == i, vary(x, noise[i], random, request.variation, a[i]), x)
                     real = evaluate(partial(real_noise, i), windows)
                     change = ddim(x - z[i], real - noise[i], a[i], a[i - 1])
-                    x = torch.where(regions.start >= i, z[i - 1] + change, z[i - 1])
+                    x = torch.where(start >= i, z[i - 1] + change, z[i - 1])
                     done()
-        return x, texture.plan
+        return x
 
-    def _to_tensor(
-        self, plane: Float32[np.ndarray, "height width channels"]
-    ) -> Float[Tensor, "1 channels padded_height padded_width"]:
-        padded = pad_to_multiple(plane, self.model.pixel_multiple)
-        return torch.from_numpy(padded).permute(2, 0, 1)[None].to(self.model.device)
+    def _passes_for(self, work: Batch, plan: Plan) -> Passes:
+        """Passes of the batch's shape; recordings know where the weights lie, so offloading forgets them."""
+        if plan.offload:
+            self._passes.clear()
+        shape = (len(work.pictures), work.windows[0].height, work.windows[0].width)
+        if shape not in self._passes:
+            while len(self._passes) >= SHAPES:
+                self._passes.popitem(last=False)
+            self._passes[shape] = Passes(self.model, self._control, *shape)
+        self._passes.move_to_end(shape)
+        return self._passes[shape]
 
     def _warnings(self, request: TranslationRequest, report: dict[str, float]) -> list[str]:
         warnings = []

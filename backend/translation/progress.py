@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeAlias
+
+import torch
 
 from protocol.errors import ErrorCode, MakeRealError
 from protocol.messages import Stage
@@ -17,11 +20,43 @@ OnProgress: TypeAlias = Callable[[Stage, int, int], None]
 IsCancelled: TypeAlias = Callable[[], bool]
 
 
+AHEAD = 1
+"""Steps that the host may have given to a CUDA device beyond the one that it works on."""
+
+CPU = torch.device("cpu")
+
+
 class Cancelled(MakeRealError):  # noqa: N818
     """The caller's `is_cancelled` said yes; nothing was produced."""
 
     def __init__(self) -> None:
         super().__init__(ErrorCode.CANCELLED)
+
+
+class Pace:
+    """Keeps the host close to a CUDA device, so that progress is true and a cancel heeded at once.
+
+    The device always has the next step at hand, so it never waits.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._events: deque[torch.cuda.Event] = deque()
+
+    def step(self) -> None:
+        """A step was handed over: wait until no more than AHEAD are unfinished."""
+        if self._device.type != "cuda":
+            return
+        event = torch.cuda.Event()
+        event.record(torch.cuda.current_stream(self._device))
+        self._events.append(event)
+        if len(self._events) > AHEAD:
+            self._events.popleft().synchronize()
+
+    def finish(self) -> None:
+        """Wait until everything is done."""
+        while self._events:
+            self._events.popleft().synchronize()
 
 
 class Progress:
@@ -30,9 +65,13 @@ class Progress:
     Args:
         on_progress: Called at the start of a stage with step 0, and after each step.
         is_cancelled: Asked before each step; the work between two questions is one network pass.
+        device: Where the work is done.
     """
 
-    def __init__(self, on_progress: OnProgress, is_cancelled: IsCancelled) -> None:
+    def __init__(
+        self, on_progress: OnProgress, is_cancelled: IsCancelled, device: torch.device = CPU
+    ) -> None:
+        self._pace = Pace(device)
         self._on_progress = on_progress
         self._is_cancelled = is_cancelled
         self.seconds: dict[str, float] = {}
@@ -43,18 +82,19 @@ class Progress:
             raise Cancelled
 
     @contextmanager
-    def stage(self, stage: Stage, steps: int) -> Iterator[Callable[[], None]]:
-        """A stage of `steps` steps; call the yielded function after each of them."""
-        done = 0
+    def stage(self, stage: Stage, steps: int, done: int = 0) -> Iterator[Callable[[], None]]:
+        """A stage of `steps` steps, `done` of them complete; call the yielded function after each other."""
 
         def advance() -> None:
             nonlocal done
             done += 1
+            self._pace.step()
             self._on_progress(stage, done, steps)
             self.check()
 
         start = time.perf_counter()
-        self._on_progress(stage, 0, steps)
+        self._on_progress(stage, done, steps)
         self.check()
         yield advance
+        self._pace.finish()
         self.seconds[stage.value] = time.perf_counter() - start

@@ -14,13 +14,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+Plane = TypeVar("Plane", Tensor, np.ndarray[Any, Any])
+
 OVERLAP = 0.25
 """Least part of a window's side that it shares with its neighbour."""
+CONTEXT = 8
+"""Latent cells around what moves that the network sees."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,12 @@ class Window:
     height: int
     width: int
 
-    def cut(self, plane: Tensor, scale: int = 1) -> Tensor:
+    @property
+    def corners(self) -> tuple[int, int, int, int]:
+        """Top, left, bottom and right, the latter two just outside."""
+        return self.top, self.left, self.top + self.height, self.left + self.width
+
+    def cut(self, plane: Plane, scale: int = 1) -> Plane:
         """The window's part of a plane, shape `... height width`, with `scale` pixels along a latent cell."""
         rows = slice(self.top * scale, (self.top + self.height) * scale)
         columns = slice(self.left * scale, (self.left + self.width) * scale)
@@ -66,6 +77,26 @@ def cover(height: int, width: int, native_area: int, tolerance: float, multiple:
         _spans(length, max(side, multiple)) for length, side in zip((height, width), sides, strict=True)
     )
     return tuple(Window(top, left, h, w) for top, h in rows for left, w in columns)
+
+
+def moving_box(start: Float[Tensor, "pictures 1 rows columns"], multiple: int) -> Window:
+    """The cells that move in any picture of a batch, with `CONTEXT` around them, in steps of `multiple` cells.
+
+    Args:
+        start: Node at which each cell starts; 0 for one that stays.
+    """
+    rows, columns = start.shape[-2:]
+    moving = (start > 0).any(0)[0].cpu()
+
+    def span(cells: Tensor, length: int) -> tuple[int, int]:
+        (places,) = torch.nonzero(cells, as_tuple=True)
+        low = max(int(places[0]) - CONTEXT, 0) // multiple * multiple
+        high = math.ceil((int(places[-1]) + 1 + CONTEXT) / multiple) * multiple
+        return low, min(high, length) - low
+
+    top, height = span(moving.any(1), rows)
+    left, width = span(moving.any(0), columns)
+    return Window(top, left, height, width)
 
 
 def _tent(length: int, like: Tensor) -> Float[Tensor, " length"]:

@@ -6,18 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
+from direct_walk import EVERYTHING, walk_latents
 from torch import Tensor
 
 from backend.translation import Translator
-from backend.translation.attention import TextureControl, shallow_self_attention
+from backend.translation.attention import Mode, TextureControl, shallow_self_attention
 from backend.translation.model import Model
-from backend.translation.progress import Progress
-from backend.translation.regions import Regions
+from backend.translation.passes import Passes
 from backend.translation.schedule import ddim, low_noise_walk
-from backend.translation.windows import Window
 from protocol.request import TranslationRequest
-
-WHOLE = Window(0, 0, 16, 16)
 
 
 def in_float64(model: Model) -> Model:
@@ -59,18 +56,14 @@ def test_captured_features_equal_a_recomputed_source_branch(translators: dict[st
     )
     latents = torch.randn(1, 4, 16, 16, dtype=torch.float64)
     garment = torch.rand(1, 1, 16, 16, dtype=torch.float64)
-    regions = Regions(garment.numpy()[0, 0], garment, torch.full_like(garment, 5), steps=5, garment_steps=5)
-
-    with torch.inference_mode():
-        ours = {
-            keep: Translator(model)._walk(
-                request, latents, regions, Progress(lambda *_: None, lambda: False), keep
-            )[0]
-            for keep in (True, False)
-        }
-        expected = recompute(model, request, latents, garment)
-    assert (ours[True] - expected).abs().max() < 1e-8
-    assert (ours[False] - expected).abs().max() < 1e-8
+    start = torch.full_like(garment, 5)
+    expected = recompute(model, request, latents, garment)
+    ours = {
+        kept: walk_latents(Translator(model), request, latents, start, garment, 5, kept)
+        for kept in (EVERYTHING, EVERYTHING >> 26, 0)
+    }
+    for kept, result in ours.items():
+        assert (result - expected).abs().max() < 1e-8, f"{kept} bytes of features kept"
     uncontrolled = recompute(model, replace(request, texture_lock=0.0), latents, garment)
     assert (uncontrolled - expected).abs().max() > 1e-4, (
         "the control must matter for the comparison to mean anything"
@@ -114,10 +107,12 @@ def test_eject_restores_the_network(translators: dict[str, Translator]) -> None:
         before = unet(latents, 100, encoder_hidden_states=hidden).sample
         control = TextureControl(unet)
         control.inject()
-        control.allocate(1, WHOLE)
-        control.capture(0)
+        memory = control.allocate(1, 16, 16)
+        control.switch(Mode.CAPTURE, memory)
         unet(latents + 1, 100, encoder_hidden_states=hidden)
-        control.lock(0, control.gates(torch.ones(1, 1, 16, 16), 1.0))
+        for layer in memory:
+            layer.gate.fill_(1)
+        control.switch(Mode.LOCK, memory)
         during = unet(latents, 100, encoder_hidden_states=hidden).sample
         control.eject()
         after = unet(latents, 100, encoder_hidden_states=hidden).sample
@@ -141,30 +136,28 @@ def test_the_gate_decides_token_by_token(translators: dict[str, Translator]) -> 
     model = translators["sd15"].model
     torch.manual_seed(0)
     source, latents = torch.randn(2, 1, 4, 16, 16)
-    mask = torch.zeros(1, 1, 16, 16)
-    mask[..., :8] = 1
-    with torch.inference_mode(), TextureControl(model.unet) as control:
+    half = torch.zeros(1, 1, 16, 16)
+    half[..., :8] = 1
+    with torch.inference_mode():
         free = model.predict_noise(latents, 100, model.empty)
-        control.allocate(1, WHOLE)
-        control.capture(0)
-        model.predict_noise(source, 100, model.empty)
-        control.lock(0, control.gates(mask, 0.0))
-        assert torch.equal(model.predict_noise(latents, 100, model.empty), free)
-        control.lock(0, control.gates(mask, 1.0))
-        locked = model.predict_noise(latents, 100, model.empty)
-        assert not torch.equal(locked, free)
-        control.lock(0, control.gates(torch.ones_like(mask), 1.0))
-        torch.testing.assert_close(
-            model.predict_noise(source, 100, model.empty),
-            control_free(control, model, source),
-            rtol=0,
-            atol=1e-5,
-        )
-
-
-def control_free(control: TextureControl, model: Model, latents: Tensor) -> Tensor:
-    control.release()
-    return model.predict_noise(latents, 100, model.empty)
+        of_source = model.predict_noise(source, 100, model.empty)
+        with TextureControl(model.unet) as control:
+            passes = Passes(model, control, 1, 16, 16)
+            assert torch.equal(passes.source(source, 100), of_source)
+            features = passes.captured()
+            passes.source(latents, 100)
+            passes.lock(control.gates(half, 0.0), features)
+            assert torch.equal(passes.real(latents, 100, model.empty), free)
+            passes.lock(control.gates(half, 1.0), features)
+            locked = passes.real(latents, 100, model.empty)
+            assert not torch.equal(locked, free)
+            both = passes.real(latents, 100, model.empty, model.negative)
+            torch.testing.assert_close(both[:1], locked, rtol=0, atol=1e-5)
+            assert not torch.allclose(both[1:], locked, atol=1e-4)
+            passes.unlock()
+            assert torch.equal(passes.real(latents, 100, model.empty), free)
+            passes.lock(control.gates(torch.ones_like(half), 1.0), features)
+            torch.testing.assert_close(passes.real(source, 100, model.empty), of_source, rtol=0, atol=1e-5)
 
 
 def test_gates_keep_the_coverage_of_the_mask(translators: dict[str, Translator]) -> None:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -14,6 +15,10 @@ from backend.translation.model import Model
 @pytest.fixture
 def latents() -> torch.Tensor:
     return torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+
+
+def guided(model: Model, latents: torch.Tensor, guidance_scale: float) -> torch.Tensor:
+    return guided_noise(partial(model.predict_noise, latents, 200), model, guidance_scale)
 
 
 @pytest.fixture
@@ -31,8 +36,8 @@ def test_equation(translators: dict[str, Translator], latents: torch.Tensor) -> 
     for model in (translators["sd15"].model, translators["sdxl"].model):
         empty = model.predict_noise(latents, 200, model.empty)
         negative = model.predict_noise(latents, 200, model.negative)
-        guided = guided_noise(model, latents, 200, 7.5)
-        torch.testing.assert_close(guided, 7.5 * empty - 6.5 * negative, rtol=0, atol=1e-4)
+        both = guided(model, latents, 7.5)
+        torch.testing.assert_close(both, 7.5 * empty - 6.5 * negative, rtol=0, atol=1e-4)
         assert not torch.allclose(empty, negative, atol=1e-4)
 
 
@@ -41,10 +46,10 @@ def test_the_domains_gain_scales_the_difference(
     translators: dict[str, Translator], latents: torch.Tensor
 ) -> None:
     model = translators["sd15"].model
-    gained = guided_noise(replace(model, guidance_gain=3.0), latents, 200, 2.5)
-    torch.testing.assert_close(gained, guided_noise(model, latents, 200, 5.5), rtol=0, atol=1e-5)
-    unguided = guided_noise(model, latents, 200, 1.0)
-    without_gain = guided_noise(replace(model, guidance_gain=0.0), latents, 200, 7.5)
+    gained = guided(replace(model, guidance_gain=3.0), latents, 2.5)
+    torch.testing.assert_close(gained, guided(model, latents, 5.5), rtol=0, atol=1e-5)
+    unguided = guided(model, latents, 1.0)
+    without_gain = guided(replace(model, guidance_gain=0.0), latents, 7.5)
     # A batch of two and a batch of one round differently.
     torch.testing.assert_close(without_gain, unguided, rtol=0, atol=1e-5)
 
@@ -53,7 +58,7 @@ def test_the_domains_gain_scales_the_difference(
 def test_both_halves_are_one_pass(
     translators: dict[str, Translator], latents: torch.Tensor, passes: list[int]
 ) -> None:
-    guided_noise(translators["sd15"].model, latents, 200, 7.5)
+    guided(translators["sd15"].model, latents, 7.5)
     assert passes == [2]
 
 
@@ -62,7 +67,7 @@ def test_without_guidance_the_negative_side_costs_nothing(
     translators: dict[str, Translator], latents: torch.Tensor, passes: list[int]
 ) -> None:
     model: Model = translators["sd15"].model
-    unguided = guided_noise(model, latents, 200, 1.0)
-    without_domain = guided_noise(replace(model, negative=None), latents, 200, 7.5)
+    unguided = guided(model, latents, 1.0)
+    without_domain = guided(replace(model, negative=None), latents, 7.5)
     assert passes == [1, 1]
     assert torch.equal(unguided, without_domain)

@@ -15,12 +15,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from direct_walk import walk_latents
 from torch import Tensor
 
 from backend.models import STARTER_FOLDER
 from backend.translation import Translator
-from backend.translation.progress import Progress
-from backend.translation.regions import Regions
 from backend.translation.schedule import Walk, ddim, low_noise_walk, scaled_linear_alphas
 from protocol.planes import PlaneName
 from protocol.request import TranslationRequest
@@ -71,9 +70,8 @@ def trajectory_decibels(exact: list[Tensor], nodes: list[Tensor]) -> float:
 def translate_unguided(translator: Translator, latents: Tensor, lock: float = 0.0) -> Tensor:
     """The translation's own walk without guidance, 15 of 50 steps everywhere."""
     start = torch.full((1, 1, *latents.shape[-2:]), float(STEPS))
-    regions = Regions(start.numpy()[0, 0], start / STEPS, start, steps=STEPS, garment_steps=STEPS)
     request = TranslationRequest(guidance_scale=1.0, texture_lock=lock)
-    return translator._walk(request, latents, regions, Progress(lambda *_: None, lambda: False), True)[0]
+    return walk_latents(translator, request, latents, start, start / STEPS, STEPS)
 
 
 def compare(

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from direct_walk import walk_latents
 from garment_samples import picture
 
 from backend.translation import Translator
@@ -86,13 +87,11 @@ def test_free_moves_with_the_garment_and_is_not_held(translators: dict[str, Tran
 @torch.inference_mode()
 def test_latents_stay_on_the_trajectory_until_their_node(translators: dict[str, Translator]) -> None:
     """Cells that never start end as the render's latents, bit for bit, beside cells that are translated."""
-    from backend.translation.progress import Progress
-
     translator = translators["sd15"]
     request = TranslationRequest(steps=10, garment_strength=0.5, rest_strength=0.0)
     regions = regions_of(translator, request)
     latents = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(0))
     assert low_noise_walk(translator.model.alphas_cumprod, 10, regions.steps).steps == 5
-    result, _ = translator._walk(request, latents, regions, Progress(lambda *_: None, lambda: False), True)
+    result = walk_latents(translator, request, latents, regions.start, regions.garment, regions.garment_steps)
     assert torch.equal(result[..., 8:], latents[..., 8:])
     assert (result[..., :8] - latents[..., :8]).abs().min() > 0

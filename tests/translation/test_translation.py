@@ -10,7 +10,9 @@ import pytest
 import torch
 from garment_samples import box_mask, picture
 
-from backend.translation import Cancelled, Translator, texture
+from backend.translation import Cancelled, Translator, pipeline
+from backend.translation.batch import Batch
+from backend.translation.plans import PLANS, Plan
 from protocol.errors import ErrorCode, MakeRealError
 from protocol.messages import Stage
 from protocol.planes import PlaneName
@@ -18,6 +20,7 @@ from protocol.request import TranslationRequest
 
 IMAGE, GARMENT, PROTECTED = PlaneName.IMAGE, PlaneName.GARMENT, PlaneName.PROTECTED
 QUICK = TranslationRequest(steps=10, rest_strength=0.3)  # three steps are walked, everywhere
+QUICK_GARMENT = replace(QUICK, rest_strength=0.0)
 
 Planes = dict[PlaneName, np.ndarray]
 
@@ -110,7 +113,7 @@ def test_equal_requests_give_equal_bytes(translators: dict[str, Translator], thr
     planes = {IMAGE: picture(64, 64)}
     torch.set_num_threads(threads)
     try:
-        first, second = (translators["starter"].translate(QUICK, planes) for _ in range(2))
+        first, second = (Translator(translators["starter"].model).translate(QUICK, planes) for _ in range(2))
     finally:
         torch.set_num_threads(1)
     assert first.image.tobytes() == second.image.tobytes()
@@ -129,7 +132,7 @@ def test_the_recipe_reproduces(translators: dict[str, Translator], planes: Plane
         "guidance_gain": 1.0,
     }
     assert recipe["planes"].keys() == {"image", "garment"}
-    assert recipe["plan"] == "features kept" and recipe["warnings"] == []
+    assert (recipe["plan"], recipe["kernels"]) == ("full", "eager") and recipe["warnings"] == []
 
 
 @pytest.mark.parametrize(
@@ -146,7 +149,7 @@ def test_the_recipe_reproduces(translators: dict[str, Translator], planes: Plane
 def test_cancel_anywhere_then_the_next_job_works(
     translators: dict[str, Translator], planes: Planes, stage: Stage, step: int
 ) -> None:
-    translator = translators["starter"]
+    translator = Translator(translators["starter"].model)
     processors = dict(translator.model.unet.attn_processors)
     seen: list[tuple[Stage, int, int]] = []
 
@@ -163,7 +166,8 @@ def test_cancel_anywhere_then_the_next_job_works(
 
 def test_progress_counts_every_step(translators: dict[str, Translator], planes: Planes) -> None:
     seen: list[tuple[Stage, int, int]] = []
-    translators["starter"].translate(QUICK, planes, on_progress=lambda *a: seen.append(a))
+    fresh = Translator(translators["starter"].model)
+    fresh.translate(QUICK, planes, on_progress=lambda *a: seen.append(a))
     expected = [(Stage.ENCODING, 1), (Stage.INVERTING, 4), (Stage.DENOISING, 3), (Stage.DECODING, 3)]
     assert seen == [(stage, step, steps) for stage, steps in expected for step in range(steps + 1)]
 
@@ -174,7 +178,7 @@ def test_the_papers_setting_takes_sixteen_and_fifteen_passes(
     batches: list[int] = []
     unet = translators["sd15"].model.unet
     handle = unet.register_forward_pre_hook(lambda _module, arguments: batches.append(len(arguments[0])))
-    translators["sd15"].translate(TranslationRequest(), planes)
+    Translator(translators["sd15"].model).translate(TranslationRequest(), planes)
     handle.remove()
     assert batches == [1] * 16 + [2] * 15
 
@@ -196,57 +200,45 @@ def test_texture_steps_zero_is_no_lock(translators: dict[str, Translator], plane
     none = translators["starter"].translate(replace(QUICK, texture_steps=0.0), planes)
     free = translators["starter"].translate(replace(QUICK, texture_lock=0.0), planes)
     assert none.image.tobytes() == free.image.tobytes()
-    assert none.recipe["plan"] == free.recipe["plan"] == "no texture lock"
 
 
-def test_recaptured_features_are_the_kept_ones(
-    translators: dict[str, Translator], planes: Planes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kept = translators["sd15"].translate(QUICK, planes)
-    monkeypatch.setattr(texture, "KEPT_BYTES", 0)
-    recaptured = translators["sd15"].translate(QUICK, planes)
-    assert recaptured.recipe["plan"] == "features recaptured"
-    assert kept.image.tobytes() == recaptured.image.tobytes()
-
-
-@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("plan", [PLANS[0], PLANS[2], PLANS[3]], ids=lambda plan: plan.name)
 def test_each_window_uses_its_own_features(
-    translators: dict[str, Translator], planes: Planes, monkeypatch: pytest.MonkeyPatch, kept: bool
+    translators: dict[str, Translator], planes: Planes, monkeypatch: pytest.MonkeyPatch, plan: Plan
 ) -> None:
     """Unguided, with texture locked, the render comes back: with another window's or step's features it would not."""
-    if not kept:
-        monkeypatch.setattr(texture, "KEPT_BYTES", 0)
+    monkeypatch.setattr(pipeline, "choose", lambda needs, free: plan)
     cut = Translator(replace(translators["sd15"].model, native_area=8 * 8))
     result = cut.translate(replace(QUICK, guidance_scale=1.0), {IMAGE: planes[IMAGE]})
     assert np.abs(result.image.astype(int) - planes[IMAGE]).max() <= 1
-    assert result.recipe["plan"] == ("features kept" if kept else "features recaptured")
 
 
-def test_out_of_memory_takes_the_smaller_plan_then_says_so(
-    translators: dict[str, Translator], planes: Planes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The first allocation of many slots fails, as on a full card; then all fail."""
-    from backend.translation.attention import TextureControl
+def test_of_a_large_picture_the_box_of_what_moves_is_translated(translators: dict[str, Translator]) -> None:
+    """The box is cut with context and on the grid; beyond it the bytes stay, inside it the picture changes."""
+    small = Translator(replace(translators["starter"].model, native_area=16 * 16))
+    image, mask = picture(512, 384), np.zeros((512, 384), np.uint8)
+    mask[300:340, 200:250] = 255
+    batch = Batch.read(QUICK_GARMENT, [{IMAGE: image, GARMENT: mask}], small.model)
+    assert batch.box.corners == (16, 16, 64, 48) and len(batch.windows) > 1
+    result = small.translate(QUICK_GARMENT, {IMAGE: image, GARMENT: mask}).image
+    assert np.array_equal(result[mask == 0], image[mask == 0])
+    assert not np.array_equal(result[mask > 0], image[mask > 0])
+    whole = Batch.read(QUICK, [{IMAGE: image, GARMENT: mask}], translators["starter"].model)
+    assert whole.box.corners == (0, 0, 64, 48), "what fits into the network is taken whole"
 
-    allocate = TextureControl.allocate
 
-    def scarce(most: int) -> None:
-        def allocate_some(control: TextureControl, slots: int, window: object) -> None:
-            if slots > most:
-                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB.")
-            allocate(control, slots, window)  # type: ignore[arg-type]
-
-        monkeypatch.setattr(TextureControl, "allocate", allocate_some)
-
-    expected = translators["sd15"].translate(QUICK, planes).image
-    scarce(most=1)
-    smaller = translators["sd15"].translate(QUICK, planes)
-    assert smaller.recipe["plan"] == "features recaptured"
-    assert smaller.image.tobytes() == expected.tobytes()
-    scarce(most=0)
+def test_a_batch_gives_each_picture_as_if_alone(translators: dict[str, Translator], planes: Planes) -> None:
+    """Within the rounding of a larger batch; masks and pictures differ."""
+    other = {IMAGE: planes[IMAGE][::-1].copy(), GARMENT: np.full((128, 96), 255, np.uint8)}
+    translator = translators["sd15"]
+    together = translator.translate_batch(QUICK, [planes, other])
+    for given, result in zip((planes, other), together, strict=True):
+        alone = Translator(translator.model).translate(QUICK, given)
+        assert np.abs(result.image.astype(int) - alone.image).max() <= 1
+        assert result.recipe["planes"] == alone.recipe["planes"]
     with pytest.raises(MakeRealError) as caught:
-        translators["sd15"].translate(QUICK, planes)
-    assert caught.value.code is ErrorCode.OUT_OF_MEMORY
+        translator.translate_batch(QUICK, [planes, {IMAGE: picture(64, 64)}])
+    assert caught.value.code is ErrorCode.INVALID_REQUEST
 
 
 def test_a_model_without_a_domain_says_that_guidance_has_no_effect(
