@@ -8,8 +8,8 @@ two made it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -26,23 +26,24 @@ RECOMPILE_LIMIT = 1024
 Pass = Callable[[Float[Tensor, "pictures channels rows columns"], Int[Tensor, ""]], Tensor]
 
 
-def compile_blocks(unet: UNet2DConditionModel) -> None:
-    """Have the network's repeated blocks compiled when they are next called, for every shape anew.
+@contextmanager
+def compiled_blocks(unet: UNet2DConditionModel) -> Iterator[None]:
+    """Within, the network's repeated blocks are compiled when they are called, for every shape anew.
 
     Block by block the compiler works a fraction of the time that it takes for the whole network, and finds what
-    it compiled before in its cache on the disk.
+    it compiled before in its cache on the disk. Outside, the network is as it was.
     """
     torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
     torch._dynamo.config.accumulated_recompile_limit = RECOMPILE_LIMIT
-    for module in unet.modules():
-        if isinstance(module, BasicTransformerBlock | ResnetBlock2D):
-            module.compile(fullgraph=True, dynamic=False)
-
-
-def without_compiling() -> AbstractContextManager[None]:
-    """Within, blocks run as they are, whether or not they could be compiled."""
-    stance: AbstractContextManager[None] = torch.compiler.set_stance("force_eager")
-    return stance
+    blocks = [m for m in unet.modules() if isinstance(m, BasicTransformerBlock | ResnetBlock2D)]
+    for block in blocks:
+        block.compile(fullgraph=True, dynamic=False)
+    try:
+        yield
+    finally:
+        for block in blocks:
+            # There is no public way back from Module.compile.
+            block._compiled_call_impl = None
 
 
 class Replay:

@@ -63,7 +63,7 @@ def load_model(folder: Path, device: str = "cpu", domain_folder: Path | None = N
     unet.to(target, memory_format=torch.channels_last)
     empty, negative = _load_texts(folder, domain, zeros=bool(index.get("force_zeros_for_empty_prompt")))
     alphas_cumprod, prediction = read_schedule(folder)
-    autoencoder = load_autoencoder(folder, target)
+    autoencoder = load_autoencoder(folder, target, _autoencoder_dtype(folder, unet, target))
     return Model(
         name=(domain_folder or folder).name,
         digest=weights_digest(folder, domain_folder) if domain_folder else weights_digest(folder),
@@ -141,11 +141,21 @@ def load_unet(folder: Path, dtype: torch.dtype, domain: Domain | None = None) ->
     return unet
 
 
-def load_autoencoder(folder: Path, device: torch.device) -> Autoencoder:
-    """A model's autoencoder, float32. Raises MakeRealError (MODEL_BROKEN), naming the part."""
+def load_autoencoder(folder: Path, device: torch.device, dtype: torch.dtype = torch.float32) -> Autoencoder:
+    """A model's autoencoder. Raises MakeRealError (MODEL_BROKEN), naming the part."""
     part = folder / "vae"
     kind = _one_of(part / "config.json", "_class_name", AUTOENCODERS)
-    return Autoencoder(_load_network(kind, part, torch.float32).to(device, memory_format=torch.channels_last))
+    return Autoencoder(_load_network(kind, part, dtype).to(device, memory_format=torch.channels_last))
+
+
+def _autoencoder_dtype(folder: Path, unet: UNet2DConditionModel, device: torch.device) -> torch.dtype:
+    """16 bits on CUDA, but for SDXL's first autoencoder, whose inner values exceed them.
+
+    SDXL's configuration says which (`force_upcast`); for the older families the library's default says nothing.
+    """
+    config = _read_json(folder / "vae" / "config.json")
+    too_wide = unet.config.addition_embed_type == "text_time" and config.get("force_upcast", True)
+    return torch.float32 if device.type == "cpu" or too_wide else torch.float16
 
 
 def _load_texts(folder: Path, domain: Domain | None, zeros: bool) -> tuple[Conditioning, Conditioning | None]:

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .attention import Features, Mode, TextureControl
-from .fast import Replay, record, without_compiling
+from .fast import Replay, compiled_blocks, record
 from .model import Model
 from .text import Conditioning
 
@@ -89,9 +89,10 @@ class Passes:
         )
         self._control.switch(mode, self._memory)
         told = self._tell(texts)
-        self._replays[mode, len(texts)] = record(
-            lambda latents, timestep: self._model.run(latents, timestep, told), latents
-        )
+        with compiled_blocks(self._model.unet):
+            self._replays[mode, len(texts)] = record(
+                lambda latents, timestep: self._model.run(latents, timestep, told), latents
+            )
 
     def _pass(
         self, mode: Mode, latents: Tensor, timestep: int, texts: Sequence[Conditioning]
@@ -102,8 +103,7 @@ class Passes:
         else:
             self._control.switch(mode, self._memory)
             at = torch.full((), timestep, device=latents.device)
-            with without_compiling():
-                predicted = self._model.run(latents, at, self._tell(texts))
+            predicted = self._model.run(latents, at, self._tell(texts))
         return self._model.as_noise(predicted, latents, timestep)
 
     def _tell(self, texts: Sequence[Conditioning]) -> dict[str, Any]:

@@ -28,7 +28,6 @@ from .attention import TextureControl
 from .batch import Batch
 from .colour import keep_colour
 from .detail import restore_detail
-from .fast import compile_blocks
 from .fidelity import ALIGNMENT_LIMIT, measure, peak_memory_bytes
 from .guidance import guided_noise
 from .loading import load_model
@@ -80,8 +79,6 @@ class Translator:
         self._control = TextureControl(model.unet)
         self._passes: OrderedDict[tuple[int, int, int], Passes] = OrderedDict()
         self._sources = SourceCache.for_device(model.device)
-        if model.device.type == "cuda":
-            compile_blocks(model.unet)
 
     @classmethod
     def load(cls, model_dir: Path, device: str = "cpu", domain_dir: Path | None = None) -> Translator:

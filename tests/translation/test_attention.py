@@ -70,6 +70,25 @@ def test_captured_features_equal_a_recomputed_source_branch(translators: dict[st
     )
 
 
+@pytest.mark.parametrize("family", ["sd15", "sdxl"])
+def test_a_batch_is_its_pictures(translators: dict[str, Translator], family: str) -> None:
+    """In float64: latents, starts and garments that differ, through the same passes and through their own."""
+    torch.manual_seed(0)
+    translator = Translator(in_float64(translators[family].model))
+    request = TranslationRequest(steps=10, guidance_scale=3.0, texture_lock=0.8, variation=0.3)
+    latents = torch.randn(2, 4, 16, 16, dtype=torch.float64)
+    garment = torch.rand(2, 1, 16, 16, dtype=torch.float64)
+    start = torch.randint(0, 5, garment.shape)
+    start[:, :, 0, 0] = 4
+    together = walk_latents(translator, request, latents, start, garment, 4)
+    alone = [
+        walk_latents(translator, request, *each, 4)
+        for each in zip(latents.split(1), start.split(1), garment.split(1), strict=True)
+    ]
+    assert (together - torch.cat(alone)).abs().max() < 1e-8
+    assert (together[0] - together[1]).abs().max() > 0.1
+
+
 def recompute(model: Model, request: TranslationRequest, latents: Tensor, garment: Tensor) -> Tensor:
     """The translation with the source branch in the batch; steps 5..2 of 5 are locked (0.9 of 5, rounded down)."""
     walk = low_noise_walk(model.alphas_cumprod, request.steps, 5)

@@ -134,10 +134,6 @@ def test_a_cancelled_inversion_is_gone_on_with(
     assert result.image.tobytes() == Translator(translator.model).translate(LOOK, planes).image.tobytes()
 
 
-def source(size: int) -> Source:
-    return Source(latents=[torch.zeros(size, dtype=torch.uint8)])
-
-
 def filled(cache: SourceCache, sizes: dict[str, int]) -> None:
     for key, size in sizes.items():
         cache.open(key).latents.append(torch.zeros(size, dtype=torch.uint8))
@@ -154,9 +150,14 @@ def test_what_was_used_longest_ago_goes_first() -> None:
     assert not cache.open("large").latents, "larger than everything that may be kept"
 
 
-def test_the_device_first_then_the_host() -> None:
-    """`meta` stands in for a device beside the host's memory."""
+def test_the_device_first_then_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`meta` stands in for a device; nothing can be copied back from it, so moves make new tensors."""
     device, host = torch.device("meta"), torch.device("cpu")
+
+    def move(kept: Source, to: torch.device) -> None:
+        kept.latents = [torch.zeros_like(tensor, device=to) for tensor in kept.latents]
+
+    monkeypatch.setattr(Source, "move", move)
     cache = SourceCache(device, 50, 90)
     for key in "abcd":
         cache.open(key).latents.append(torch.zeros(40, dtype=torch.uint8, device=device))

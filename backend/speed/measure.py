@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Timing of one model and size: the released procedure, ours, a variant of a look, and batches."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from backend.translation import Translation, Translator
+from backend.translation.fidelity import peak_memory_bytes
+from backend.translation.model import Model
+from protocol import PlaneName, TranslationRequest
+
+from .models import count_flops, make_model
+from .released import PASSES, translate_as_released
+
+REQUEST = TranslationRequest()
+"""The paper's setting: 15 of 50 steps."""
+OURS = 16 + 2 * 15
+VARIANT = 2 * 15
+CODINGS = {"released": 1.0, "ours": 1.6, "variant": 0.7}
+"""Ways through the autoencoder, in units of there and back: decoding is about 0.7 of that."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured.
+
+    Args:
+        model: `starter`, `sd15` or `sdxl`.
+        device: `cpu` or `cuda:<n>`.
+        width, height: Of the picture, in pixels.
+        batches: Pictures in the same passes, besides 1.
+        repeats: Pictures that a figure is the median of.
+    """
+
+    model: str
+    device: str
+    width: int
+    height: int
+    batches: tuple[int, ...] = ()
+    repeats: int = 3
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether there are fast kernels to prepare and 16 bits to compute in."""
+        return self.device.startswith("cuda")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A row of the table, as `docs/performance.json` holds it."""
+
+    device: str
+    gpus: int
+    model: str
+    width: int
+    height: int
+    batch: int
+    method: str
+    seconds_per_image: float
+    peak_gib: float | None
+    unet_passes: int
+    tflops: float
+    note: str = ""
+
+
+def measure(case: Case, released: bool, log: Callable[[str], None]) -> Iterator[Figure]:
+    """Measure every method of a case; each figure is given as soon as it is known."""
+    if released and case.is_cuda:
+        yield from _measure_released(case, log)
+    model = make_model(case.model, case.device, torch.float16 if case.is_cuda else torch.float32)
+    translator, flops = Translator(model), Flops(model, case)
+    cold = translate_timed(translator, case, REQUEST, seed=0)
+    log(f"first picture {cold[0]:.2f} s, of it {cold[1].seconds}")
+    yield flops.figure("eager", 1, *timed(translator, case, REQUEST), OURS)
+    if case.is_cuda:
+        start = time.perf_counter()
+        while translator.prepare():
+            pass
+        log(f"prepared in {time.perf_counter() - start:.1f} s")
+        yield flops.figure("compiled", 1, *timed(translator, case, REQUEST), OURS)
+    # The picture stays, the look changes.
+    looks = [replace(REQUEST, guidance_scale=2.0 + n) for n in range(case.repeats + 1)]
+    yield flops.figure("variant", 1, *timed(translator, case, *looks), VARIANT)
+    for batch in case.batches:
+        translate_timed(translator, case, REQUEST, seed=100, batch=batch)
+        while translator.prepare():
+            pass
+        figures = timed(translator, case, REQUEST, batch=batch)
+        yield flops.figure("compiled" if case.is_cuda else "eager", batch, *figures, OURS)
+
+
+def _measure_released(case: Case, log: Callable[[str], None]) -> Iterator[Figure]:
+    for method, dtype in (("released_fp32", torch.float32), ("released_fp16", torch.float16)):
+        torch.cuda.empty_cache()
+        model = make_model(case.model, case.device, dtype)
+        flops = Flops(model, case)
+        if flops.cells > 1.5 * model.native_area:
+            log(f"{method}: left out, it takes no picture of this size in one piece")
+            return
+        image = torch.rand(1, 3, case.height, case.width, device=case.device)
+        try:
+            translate_as_released(model, image)
+            torch.cuda.reset_peak_memory_stats()
+            start = time.perf_counter()
+            translate_as_released(model, image)
+            torch.cuda.synchronize()
+        except torch.OutOfMemoryError as error:
+            log(f"{method}: {error}")
+            return
+        yield flops.figure(method, 1, time.perf_counter() - start, peak_gib(case), "", PASSES)
+        del model
+        gc.collect()
+
+
+class Flops:
+    """Turns times into figures of a case."""
+
+    def __init__(self, model: Model, case: Case) -> None:
+        self._case = case
+        rows, columns = case.height // model.autoencoder.factor, case.width // model.autoencoder.factor
+        self.cells = rows * columns
+        self._pass, self._coding = count_flops(model, rows, columns)
+
+    def figure(
+        self, method: str, batch: int, seconds: float, peak: float | None, note: str, passes: int
+    ) -> Figure:
+        """A row; `seconds` is a picture's part of the batch's time."""
+        coding = CODINGS.get(method.partition("_")[0], CODINGS["ours"])
+        work = passes * self._pass + coding * self._coding
+        name = torch.cuda.get_device_name(self._case.device) if self._case.is_cuda else "cpu"
+        case = self._case
+        return Figure(
+            name,
+            int(case.is_cuda),
+            case.model,
+            case.width,
+            case.height,
+            batch,
+            method,
+            round(seconds, 4),
+            None if peak is None else round(peak, 2),
+            passes,
+            round(work / seconds / 1e12, 3),
+            note,
+        )
+
+
+def picture(case: Case, seed: int) -> dict[PlaneName, np.ndarray]:
+    """A picture of smooth colours and fine threads, and its garment: the middle half of its width."""
+    generator = np.random.default_rng(seed)
+    rows, columns = np.mgrid[: case.height, : case.width]
+    waves = [np.sin(rows / p + generator.random() * 6) * np.cos(columns / p) for p in (37.0, 61.0, 89.0)]
+    threads = 0.1 * np.sin(columns * 1.3) * np.sin(rows * 1.1)
+    image = (0.5 + 0.3 * np.stack(waves, -1) + threads[..., None]).clip(0, 1)
+    garment = np.zeros((case.height, case.width), np.uint8)
+    garment[:, case.width // 4 : case.width * 3 // 4] = 255
+    return {PlaneName.IMAGE: (image * 255).astype(np.uint8), PlaneName.GARMENT: garment}
+
+
+def translate_timed(
+    translator: Translator, case: Case, request: TranslationRequest, seed: int, batch: int = 1
+) -> tuple[float, Translation]:
+    """Seconds a picture from planes to planes, report and recipe included, and the first translation."""
+    pictures = [picture(case, 1000 * seed + n) for n in range(batch)]
+    start = time.perf_counter()
+    translations = translator.translate_batch(request, pictures)
+    return (time.perf_counter() - start) / batch, translations[0]
+
+
+def timed(
+    translator: Translator, case: Case, *requests: TranslationRequest, batch: int = 1
+) -> tuple[float, float | None, str]:
+    """Median seconds, peak memory, and where the median's time went.
+
+    One request is put to a new picture each time; several are put to one picture, the first of them untimed.
+    """
+    if case.is_cuda:
+        torch.cuda.reset_peak_memory_stats()
+    if len(requests) == 1:
+        runs = [
+            translate_timed(translator, case, requests[0], seed, batch) for seed in range(1, case.repeats + 1)
+        ]
+    else:
+        runs = [translate_timed(translator, case, request, 0) for request in requests][1:]
+    seconds, translation = sorted(runs, key=lambda run: run[0])[len(runs) // 2]
+    stages = ", ".join(f"{stage} {value / batch:.3f}" for stage, value in translation.seconds.items())
+    return seconds, peak_gib(case), f"{translation.recipe['plan']}; {stages}"
+
+
+def peak_gib(case: Case) -> float | None:
+    """GiB held at most since the last reset; on the CPU since the start of the process."""
+    peak = peak_memory_bytes(torch.device(case.device))
+    return None if peak is None else peak / 2**30
+
+
+def say(text: str) -> None:
+    """Progress for whoever waits; the table is the result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def as_row(figure: Figure) -> dict[str, Any]:
+    """Plain map of a figure, without an empty note."""
+    return {key: value for key, value in vars(figure).items() if value != ""}
