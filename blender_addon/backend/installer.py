@@ -24,6 +24,7 @@ import shutil
 import subprocess
 import sys
 import time
+import traceback
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -132,7 +133,7 @@ class Installer:
         """Do every step that is not done yet.
 
         Args:
-            archive: The backend archive; None when it was unpacked before.
+            archive: The backend archive; None to repair what one was unpacked for before.
 
         Raises:
             ProblemError, CancelledError, OSError.
@@ -144,6 +145,9 @@ class Installer:
         if todo:
             # What follows a step that has to be repeated was made from its old outcome.
             todo = steps[steps.index(todo[0]) :]
+        elif archive is None:
+            # A repair was asked for although all is marked complete; uv's cache keeps this short.
+            todo = steps[[step.name for step in steps].index("environment") :]
         self._check_space(sum(step.need for step in todo))
         for step in todo:
             self._marker(step.name).unlink(missing_ok=True)
@@ -192,7 +196,7 @@ class Installer:
         found = tuple(self._content[name] for name in ("format", "version", "platform"))
         wanted = (ARCHIVE_FORMAT, self._version, platform_name())
         if found != wanted:
-            raise Problem(
+            raise ProblemError(
                 "install_archive_refused", f"format, version and platform are {found}, not {wanted}"
             )
         complete_for = self._content["complete_for"]
@@ -211,7 +215,7 @@ class Installer:
                     with source.open(f"wheels/{name}") as packed, (self._wheels / name).open("wb") as target:
                         shutil.copyfileobj(packed, target, MEGABYTE)
                 except (KeyError, zipfile.BadZipFile) as error:
-                    raise Problem(
+                    raise ProblemError(
                         "install_archive_refused", f"{archive}: {name} is damaged or missing"
                     ) from error
                 if digest(self._wheels / name) != wanted["sha256"]:
@@ -238,7 +242,8 @@ class Installer:
         self._run([str(self._uv), "venv", "--no-project", "--python", PYTHON, str(self._home / "env")])
 
     def _install(self, what: Path) -> None:
-        command = [str(self._uv), "pip", "install", "--no-deps", "--python", str(self._python)]
+        command = [str(self._uv), "pip", "install", "--no-deps", "--reinstall-package", "make-real"]
+        command += ["--python", str(self._python)]
         command += ["--find-links", str(self._wheels)]
         if self._content["complete_for"]:
             command += ["--no-index", "--offline"]
@@ -292,7 +297,7 @@ class Installer:
     def _check_space(self, need: int) -> None:
         free = shutil.disk_usage(self._home).free
         if free < need:
-            raise Problem(
+            raise ProblemError(
                 "install_no_space", f"{self._home}: {gigabytes(need)} are needed, {gigabytes(free)} are free"
             )
 
@@ -370,7 +375,7 @@ def alone(home: Path) -> Iterator[bool]:
             yield True
 
 
-def told_end(action: Callable[[], None]) -> str:
+def told_end(action: Callable[[], None], log: TextIO) -> str:
     """Do it, and say in the log's last line how that ended."""
     try:
         action()
@@ -382,6 +387,10 @@ def told_end(action: Callable[[], None]) -> str:
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         code = "install_no_space" if is_full else "install_failed"
         return f"error: {error.filename or ''}: {error.strerror or error} [{code}]"
+    except Exception as error:
+        # The last line is all that the extension reads; what is above it is for support.
+        traceback.print_exc(file=log)
+        return f"error: {type(error).__name__}: {error} [install_failed]"
     return "done"
 
 
@@ -400,7 +409,7 @@ def main() -> None:
         if not is_alone:
             sys.exit(EXIT_BUSY)
         with (options.home / "install.log").open("w", encoding="utf-8") as log:
-            end = told_end(lambda: act(options, log))
+            end = told_end(lambda: act(options, log), log)
             print(end, file=log)
     sys.exit(end != "done")
 
