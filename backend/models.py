@@ -79,6 +79,18 @@ def installed_models(extra_dirs: Iterable[Path] = (), data_dir: Path | None = No
     return models
 
 
+def models_at_hand(extra_dirs: Iterable[Path], data_dir: Path) -> dict[str, Path]:
+    """As `installed_models`, for a service that goes on when a folder it was given is deleted or spoilt meanwhile."""
+    at_hand = []
+    for folder in extra_dirs:
+        try:
+            installed_models((folder,), data_dir)
+        except MakeRealError:
+            continue
+        at_hand.append(folder)
+    return installed_models(at_hand, data_dir)
+
+
 def find_model(name: str, models: dict[str, Path]) -> InstalledModel:
     """A named model, checked.
 

@@ -15,7 +15,7 @@ from types import FrameType
 
 import zmq
 
-from backend.models import installed_models
+from backend.models import installed_models, models_at_hand
 from backend.places import make_private_dir
 from protocol import ErrorCode, Limits, MakeRealError, is_alive
 from protocol.connection import default_connection_path, remove_connection, write_connection
@@ -101,7 +101,7 @@ def _run(
     keeper = WorkerKeeper(context, [*worker_command, *worker_options(options)])
 
     def models() -> tuple[str, ...]:
-        return tuple(installed_models(options.model_dirs, options.data_dir))
+        return tuple(models_at_hand(options.model_dirs, options.data_dir))
 
     supervisor = Supervisor(listener, stores, keeper, models, Limits())
     supervisor.recover()

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from backend.engine import Engine, TorchEngine
-from backend.models import find_model, installed_models
+from backend.models import find_model, models_at_hand
 from protocol import (
     Cancel,
     Error,
@@ -97,7 +97,7 @@ class Worker:
             return job.job_id in self._cancelled
 
         planes = self._spool.read(job.job_id, job.planes)
-        model = find_model(job.request.model, installed_models(self._model_dirs, self._data_dir))
+        model = find_model(job.request.model, models_at_hand(self._model_dirs, self._data_dir))
         translation = self._engine.translate(model, job.request, planes, on_progress, is_cancelled)
         on_progress(Stage.WRITING, 0, 1)
         if is_cancelled():

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from live_service import (
     picture,
     planes_of,
     wait_for,
+    write_model,
 )
 
 from protocol import (
@@ -168,6 +170,21 @@ def test_a_missing_model_is_told_before_any_pixel_travels(service: Service) -> N
     assert (events[-1].code, events[-1].job_id) == (ErrorCode.MODEL_NOT_FOUND, job_id)
     assert "tiny" in events[-1].detail
     finish(client, client.submit(REQUEST, planes_of(picture())))
+
+
+def test_a_deleted_model_folder_fails_its_pictures_and_nothing_else(service: Service) -> None:
+    other = service.data_dir.parent / "other models"
+    write_model(other / "another")
+    service.start("--model-dir", str(other))
+    client = service.client()
+    finish(client, client.submit(REQUEST, planes_of(picture())))
+    shutil.rmtree(service.models_dir)
+    job_id = client.submit(REQUEST, planes_of(picture()))
+    events = events_until(client, lambda event: isinstance(event, Error), "error")
+    assert (events[-1].code, events[-1].job_id) == (ErrorCode.MODEL_NOT_FOUND, job_id)
+    finish(client, client.submit(TranslationRequest(model="another"), planes_of(picture())))
+    later = service.client("later")
+    finish(later, later.submit(TranslationRequest(model="another"), planes_of(picture())))
 
 
 def test_a_broken_model_fails_its_job_and_nothing_else(service: Service) -> None:

@@ -22,12 +22,17 @@ from protocol import (  # noqa: E402
     Acknowledge,
     Cancel,
     ErrorCode,
+    Hello,
     JobState,
     MakeRealError,
     PlaneName,
+    Planes,
+    Pong,
     Progress,
+    Release,
     Stage,
     Status,
+    WorkerState,
     default_connection_path,
     is_alive,
     remove_connection,
@@ -35,6 +40,8 @@ from protocol import (  # noqa: E402
 )
 
 STEPS = 5
+DEADLY = {"die_loading_once": (Hello,), "die_uploading_once": (Planes,)}
+"""Messages that the first start does not survive."""
 
 
 def main() -> int:
@@ -44,6 +51,10 @@ def main() -> int:
     with counter.open("a") as file:
         file.write(" ".join(sys.argv[1:]) + "\n")
     starts = len(counter.read_text().splitlines())
+    if script == "die_starting_once" and starts == 1:
+        die()
+    if script == "silent_once" and starts == 1:
+        time.sleep(600)
     if script == "no_start":
         problem = MakeRealError(ErrorCode.MODEL_NOT_FOUND, "nowhere")
         print(f"make-real: error: {problem.message} [{problem.code}]")
@@ -52,7 +63,8 @@ def main() -> int:
         print("something broke")
         return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    server = ScriptedServer(epoch=f"start {starts}")
+    silent_to = DEADLY.get(script, ()) if starts == 1 else ()
+    server = ScriptedServer(epoch=f"start {starts}", silent_to=silent_to)
     path = default_connection_path()
     write_connection(path, server.connection)
     try:
@@ -74,6 +86,12 @@ def serve(server: ScriptedServer, script: str, starts: int) -> None:
             translate(server, job_id, script, starts)
         for message in server.heard_of(Acknowledge):
             (Path(os.environ["MAKE_REAL_SCRIPT_DIR"]) / f"acknowledged_{message.job_id}").touch()
+        if server.heard_of(Release):
+            server.heard.clear()
+            server.send(Pong(server.epoch, WorkerState.STOPPED, "cpu"))
+            (Path(os.environ["MAKE_REAL_SCRIPT_DIR"]) / "released").touch()
+        if starts == 1 and any(server.heard_of(kind) for kind in DEADLY.get(script, ())):
+            die()
         time.sleep(0.002)
 
 
@@ -85,7 +103,7 @@ def translate(server: ScriptedServer, job_id: str, script: str, starts: int) -> 
     for step in range(steps):
         server.send(Progress(job_id, Stage.DENOISING, step + 1, steps, (step + 1) / (steps + 1)))
         if step == 1 and (script == "die" or (script == "die_once" and starts == 1)):
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
         server.pump()
         if any(message.job_id == job_id for message in server.heard_of(Cancel)):
             return
@@ -97,6 +115,13 @@ def translate(server: ScriptedServer, job_id: str, script: str, starts: int) -> 
     image = server.received[job_id][PlaneName.IMAGE].copy()
     image[..., :3] = image[..., :3] // 2 + 8000 if script == "darken" else 65535 - image[..., :3]
     server.finish(job_id, {PlaneName.IMAGE: image})
+    if script == "die_storing_once" and starts == 1:
+        die()
+
+
+def die() -> None:
+    """As a crash or the system's killer does it."""
+    os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":
