@@ -10,7 +10,7 @@ NEWER_BLENDERS := blender-5.1 blender-5.2
 EXTENSION := dist/make_real-0.1.0.zip
 TEST_BLENDER = MAKE_REAL_PROGRAM=$(CURDIR)/$(VENV)/bin/make-real $(BUILD)/bpy-$*/bin/python -m pytest tests/blender
 
-.PHONY: demo test check format extension unit $(BLENDERS) $(NEWER_BLENDERS) clean
+.PHONY: demo test check format extension archive unit $(BLENDERS) $(NEWER_BLENDERS) clean
 
 demo: $(VENV)/.ready $(BPY_5_0) $(EXTENSION)  ## Render a garment, press the button, leave pictures and a report in out/demo/
 	MAKE_REAL_PROGRAM=$(CURDIR)/$(VENV)/bin/make-real $(BUILD)/bpy-5.0/bin/python scripts/demo.py $(EXTENSION) out/demo
@@ -32,6 +32,9 @@ unit: $(VENV)/.ready  ## Protocol, backend, translation and training, without Bl
 
 extension: $(EXTENSION)  ## The extension's zip, in dist/
 
+archive: $(VENV)/.ready  ## What Install Backend installs from, in dist/
+	$(PYTHON) scripts/build_backend_archive.py
+
 # The zip is installed into each Blender; the backend that answers it is the real one with the starter model.
 $(BLENDERS): blender-%: $(BUILD)/bpy-%/.ready $(EXTENSION)
 	$(TEST_BLENDER)
@@ -42,7 +45,7 @@ $(NEWER_BLENDERS): blender-%: $(EXTENSION)
 	  $(MAKE) --no-print-directory $(BUILD)/bpy-$*/.ready && $(TEST_BLENDER); \
 	else echo "SKIPPED: Blender $* needs Python 3.13, which this machine does not have."; fi
 
-$(EXTENSION): $(VENV)/.ready $(BPY_5_0) scripts/build_extension.py $(wildcard blender_addon/* blender_addon/*/*.py) $(wildcard protocol/*.py)
+$(EXTENSION): $(VENV)/.ready $(BPY_5_0) scripts/build_extension.py $(wildcard blender_addon/* blender_addon/*/*.py blender_addon/backend/locks/*) $(wildcard protocol/*.py)
 	$(PYTHON) scripts/build_extension.py
 
 $(VENV)/.ready: pyproject.toml scripts/environment.sh
