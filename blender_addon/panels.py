@@ -58,6 +58,7 @@ class MAKE_REAL_PT_settings(InImageEditor, bpy.types.Panel):  # noqa: N801
 
     bl_label = "Settings"
     bl_parent_id = "MAKE_REAL_PT_main"
+    bl_order = 1
     bl_options: ClassVar = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -80,6 +81,7 @@ class MAKE_REAL_PT_backend(InImageEditor, bpy.types.Panel):  # noqa: N801
 
     bl_label = "Backend"
     bl_parent_id = "MAKE_REAL_PT_main"
+    bl_order = 2
     bl_options: ClassVar = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:

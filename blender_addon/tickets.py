@@ -93,6 +93,8 @@ def _decode(
 ) -> Reading:
     when = index.now()
     masks = yield from mask_planes.decode(parts, channels, image.shape[:2])
+    if masks.problem:
+        raise masks.problem
     planes = {PlaneName.IMAGE: image, **masks.planes}
     target = replace(target, garment=masks.planes.get(PlaneName.GARMENT))
     return Collected(planes, target, when, masks.remarks)

@@ -135,7 +135,8 @@ def _make(scene_name: str) -> Making:
     masks = yield from planes.decode(parts, channels, size)
     step = -(-max(size) // MAX_SIDE)
     pixels = yield from colored({name: plane[::step, ::step] for name, plane in masks.planes.items()})
-    return pixels, masks.remarks
+    problem = [masks.problem.message] if masks.problem else []
+    return pixels, (*problem, *masks.remarks)
 
 
 def colored(

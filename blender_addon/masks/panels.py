@@ -34,7 +34,6 @@ class MAKE_REAL_PT_garment(InImageEditor, bpy.types.Panel):  # noqa: N801
 
     bl_label = "Garment"
     bl_parent_id = "MAKE_REAL_PT_main"
-    bl_order = -1
 
     def draw(self, context: bpy.types.Context) -> None:
         """Draw the list of parts, and the marked part below it."""

@@ -34,10 +34,13 @@ class Masks:
         planes: (height, width) uint16 each: `garment`, `free` and `protected` where a part has that role,
             `strength` where one has less than the whole strength.
         remarks: Sentences on what is missing or empty although the picture can be made.
+        problem: EMPTY_MASK when there are parts of the garment and none covers a pixel: such planes may be looked
+            at, but not be sent.
     """
 
     planes: dict[PlaneName, np.ndarray]
     remarks: tuple[str, ...] = ()
+    problem: MakeRealError | None = None
 
 
 def decode(
@@ -54,8 +57,7 @@ def decode(
         size: (height, width) of the display picture.
 
     Raises:
-        MakeRealError: NO_MASK_PASSES when a protected part cannot be found, MASK_SIZE when an image does not fit,
-            EMPTY_MASK when there are parts of the garment and none covers a pixel.
+        MakeRealError: NO_MASK_PASSES when a protected part cannot be found, MASK_SIZE when an image does not fit.
     """
     mattes = {layer: cryptomatte.ranks(channels, layer) for layer in Layer}
     _check_sizes(parts, mattes, size)
@@ -77,9 +79,10 @@ def decode(
     empty = [number for number, share in enumerate(largest) if share * 65535.0 < 0.5]
     reasons = {number: _why_empty(found, number, owners) for number in empty}
     garment = [number for number, part in enumerate(found) if part.role is Role.GARMENT]
+    problem = None
     if garment and set(garment) <= reasons.keys():
-        raise MakeRealError(ErrorCode.EMPTY_MASK, "; ".join(reasons[number] for number in garment))
-    return Masks(planes, (*remarks, *reasons.values()))
+        problem = MakeRealError(ErrorCode.EMPTY_MASK, "; ".join(reasons.pop(number) for number in garment))
+    return Masks(planes, (*remarks, *reasons.values()), problem)
 
 
 def _check_sizes(
