@@ -30,6 +30,8 @@ COLORS = {
 OPACITY = 0.5
 MAX_SIDE = 2048
 """The overlay of a larger render is drawn from every second, third ... pixel of its planes."""
+BAND_PIXELS = 1 << 13
+"""Coloured between two looks at the clock."""
 SLICE_S = 0.003
 BUSY_INTERVAL_S = 0.01
 IDLE_INTERVAL_S = 0.25
@@ -156,7 +158,7 @@ def colored(
         return None
     height, width = next(iter(shown.values())).shape
     pixels = np.empty((height, width, 4), np.float32)
-    rows_at_once = max(1, planes.BAND_VALUES // width)
+    rows_at_once = max(1, BAND_PIXELS // width)
     for row in range(0, height, rows_at_once):
         rows = slice(row, row + rows_at_once)
         amounts = {name: plane[rows].astype(np.float32) / 65535.0 for name, plane in shown.items()}

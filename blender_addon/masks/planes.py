@@ -19,8 +19,10 @@ from . import cryptomatte
 from .cryptomatte import Layer, Owners, Rank
 from .picked import Part, Role
 
-BAND_VALUES = 1 << 15
-"""Pixels times parts that are worked on between two pauses: about a millisecond."""
+BAND_WORK = 1 << 17
+WORK_OF_A_PIXEL = 16
+"""Between two pauses pixels are worked on that are worth `BAND_WORK`, about a millisecond: each costs this, and 1 more
+for each part."""
 PLANES = {Role.PROTECTED: PlaneName.PROTECTED, Role.FREE: PlaneName.FREE, Role.GARMENT: PlaneName.GARMENT}
 """Roles in the order in which they take their pixels -> the plane that each becomes."""
 PASS_WORDS = {Layer.OBJECT: "Cryptomatte object", Layer.MATERIAL: "Cryptomatte material"}
@@ -68,7 +70,7 @@ def decode(
     planes = _blank_planes(found, size)
     largest = np.zeros(len(found), np.float32)
     lookups = {layer: Owners(owners[layer], len(found)) for layer in Layer if owners[layer] and mattes[layer]}
-    pixels, length = size[0] * size[1], BAND_VALUES // len(found)
+    pixels, length = size[0] * size[1], BAND_WORK // (WORK_OF_A_PIXEL + len(found))
     for first in range(0, pixels, length):
         band = slice(first, min(first + length, pixels))
         shares = _share_pixels(found, _coverage(found, mattes, lookups, band))

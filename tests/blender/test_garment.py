@@ -391,7 +391,7 @@ def test_4k_with_six_levels_is_decoded_in_short_slices(addon: Callable) -> None:
         durations.append(time.thread_time() - start)
     print(f"{len(durations)} slices, {sum(durations):.2f} s, p99 {np.quantile(durations, 0.99) * 1e3:.2f} ms")
     # A tick looks at the clock between slices. Processor time, since the machine has other work too.
-    assert np.quantile(durations, 0.9) < addon("session.pump").TICK_BUDGET_S / 2
+    assert np.quantile(durations, 0.9) < addon("session.pump").TICK_BUDGET_S
     total = found["garment"].astype(int) + found["free"]
     assert np.abs(total - 65535).max() <= 1, "every pixel belongs to a part"
     assert (found["free"][0][index % 8 == 7][200:-200] > 0).any()
