@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 
 import bpy
@@ -13,9 +14,9 @@ from . import compositor
 from .history import index, kept_renders, places, shelf
 from .history.index import Entry
 from .history.recorder import Recorder
-from .masks import picked
+from .masks import cryptomatte, picked
 from .masks import planes as mask_planes
-from .picture import render_passes, results, source
+from .picture import exr, render_passes, results, source
 from .picture.view_transform import View
 from .protocol import Finished, PlaneName, TranslationRequest
 from .session.conductor import Collecting, Storing, Ticket
@@ -78,20 +79,22 @@ def collect(scene: bpy.types.Scene) -> Reading:
         MakeRealError: NO_RENDER, PICTURE_UNREADABLE, UNSUPPORTED_VIEW; while it is read NO_MASK_PASSES, MASK_SIZE,
             EMPTY_MASK.
     """
+    steps = _collect(scene)
+    # Everything before the first pause needs Blender's data; nothing after it does.
+    next(steps)
+    return steps
+
+
+def _collect(scene: bpy.types.Scene) -> Reading:
     parts, layer = picked.parts(scene), compositor.layer_before(scene)
-    channels = render_passes.channels(scene) if parts or layer else {}
-    rendered = source.collect(scene, layer, channels)
-    target = results.destination(scene, places.folder(scene), None, rendered)
-    return _decode(rendered.picture, parts, channels, target)
-
-
-def _decode(
-    image: np.ndarray,
-    parts: list[picked.Part],
-    channels: dict[str, np.ndarray],
-    target: results.Destination,
-) -> Reading:
-    when = index.now()
+    with render_passes.saved_passes(scene) if parts or layer else nullcontext() as path:
+        rendered = source.collect(scene, layer, path)
+        target, when = results.destination(scene, places.folder(scene), None, rendered), index.now()
+        yield
+        channels = {}
+        if parts:
+            channels = yield from exr.read_in_steps(path, cryptomatte.is_matte)
+    image = rendered.picture
     masks = yield from mask_planes.decode(parts, channels, image.shape[:2])
     if masks.problem:
         raise masks.problem
@@ -106,8 +109,7 @@ def picture(scene: bpy.types.Scene) -> np.ndarray:
     Raises:
         MakeRealError: NO_RENDER.
     """
-    layer = compositor.layer_before(scene)
-    return source.picture(scene, layer, render_passes.channels(scene) if layer else {})
+    return source.picture(scene, compositor.layer_before(scene))
 
 
 def recollect(scene: bpy.types.Scene, entry: Entry) -> Reading:

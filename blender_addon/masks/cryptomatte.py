@@ -27,6 +27,11 @@ class Layer(StrEnum):
     MATERIAL = "CryptoMaterial"
 
 
+def is_matte(channel: str) -> bool:
+    """Whether a channel of the render belongs to one of the two passes."""
+    return any(f"{layer.value}0" in channel for layer in Layer)
+
+
 _MASK = 0xFFFFFFFF
 
 

@@ -19,7 +19,7 @@ from gpu_extras.presets import draw_texture_2d
 
 from ..picture import render_passes
 from ..protocol import MakeRealError, PlaneName
-from . import picked, planes
+from . import cryptomatte, picked, planes
 
 COLORS = {
     PlaneName.GARMENT: (0.05, 0.85, 0.25),
@@ -131,9 +131,11 @@ def _make(scene_name: str) -> Making:
     parts = picked.parts(scene) if scene else []
     if not parts:
         return None, ("No parts: the whole picture is garment",)
-    channels = render_passes.channels(scene)
+    # Without a matte the size is still to be known.
+    channels = yield from render_passes.channels(
+        scene, lambda name: cryptomatte.is_matte(name) or name.endswith("R")
+    )
     size = next(iter(channels.values())).shape
-    yield
     masks = yield from planes.decode(parts, channels, size)
     step = -(-max(size) // MAX_SIDE)
     pixels = yield from colored({name: plane[::step, ::step] for name, plane in masks.planes.items()})

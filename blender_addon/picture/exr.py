@@ -7,9 +7,10 @@ and uint channels, compression NONE, ZIPS or ZIP. Layout: "OpenEXR File Layout",
 
 from __future__ import annotations
 
+import mmap
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,8 @@ LINES_PER_BLOCK = {0: 1, 2: 1, 3: 16}
 """Scanlines of one block, by compression: NONE, ZIPS, ZIP."""
 NONE, ZIP = 0, 3
 PIXEL_TYPES = {0: np.dtype("<u4"), 1: np.dtype("<f2"), 2: np.dtype("<f4")}
+BYTES_AT_ONCE = 1 << 18
+"""Pixels read between two pauses; about a millisecond when they are not compressed."""
 MAX_SIDE = 65536
 MAX_BYTES = 16 << 30
 """A header asking for more than this is refused before memory is allocated for it."""
@@ -54,7 +57,10 @@ class _Reader:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.data = path.read_bytes()
+            with path.open("rb") as file:
+                self.data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except ValueError as error:  # mmap refuses an empty file
+            raise self.broken("the file ends early") from error
         except OSError as error:
             raise self.broken(error.strerror or "unreadable") from error
         self.offset = 0
@@ -79,8 +85,21 @@ class _Reader:
         return text
 
 
-def read(path: Path) -> dict[str, np.ndarray]:
-    """Read every channel of an EXR file.
+def read(path: Path, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, np.ndarray]:
+    """Read channels of an EXR file at once; see `read_in_steps`."""
+    steps = read_in_steps(path, wanted)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def read_in_steps(path: Path, wanted: Callable[[str], bool]) -> Generator[None, None, dict[str, np.ndarray]]:
+    """Read channels of an EXR file, pausing after every few hundred kilobytes.
+
+    Args:
+        wanted: Told a channel's full name, whether it shall be read.
 
     Returns:
         Channel name -> (height, width) array, uint32, float16 or float32, top row first. A channel of a
@@ -98,10 +117,17 @@ def read(path: Path) -> dict[str, np.ndarray]:
     multi_part = bool(version & MULTI_PART)
     parts = list(_read_headers(reader, multi_part))
     tables = [struct.unpack(f"<{part.block_count}Q", reader.take(8 * part.block_count)) for part in parts]
+    read: dict[str, np.ndarray] = {}
+    unpaused = 0
     for number, (part, table) in enumerate(zip(parts, tables, strict=True)):
-        for offset in table:
-            _read_block(reader, part, number if multi_part else None, offset)
-    return {_full_name(part.name, name): array for part in parts for name, array in part.channels.items()}
+        names = {name for name in part.channels if wanted(_full_name(part.name, name))}
+        for offset in table if names else ():
+            unpaused += _read_block(reader, part, number if multi_part else None, offset, names)
+            if unpaused > BYTES_AT_ONCE:
+                unpaused = 0
+                yield
+        read |= {_full_name(part.name, name): part.channels[name] for name in names}
+    return read
 
 
 def _full_name(part: str, channel: str) -> str:
@@ -163,7 +189,8 @@ def _channel_types(block: bytes) -> dict[str, np.dtype]:
     return types
 
 
-def _read_block(reader: _Reader, part: _Part, number: int | None, offset: int) -> None:
+def _read_block(reader: _Reader, part: _Part, number: int | None, offset: int, names: set[str]) -> int:
+    """Fill the named channels with the block's lines; returns the bytes that were gone through."""
     if number is not None:
         if struct.unpack("<i", reader.take(4, offset)) != (number,):
             raise reader.broken("a block belongs to another part")
@@ -181,10 +208,12 @@ def _read_block(reader: _Reader, part: _Part, number: int | None, offset: int) -
         raise reader.broken("a block has the wrong length")
     block = np.frombuffer(data, np.uint8).reshape(lines, part.line_bytes)
     column = 0
-    for array in part.channels.values():
+    for name, array in part.channels.items():
         end = column + array.itemsize * part.width
-        array[row : row + lines] = np.ascontiguousarray(block[:, column:end]).view(array.dtype)
+        if name in names:
+            array[row : row + lines] = np.ascontiguousarray(block[:, column:end]).view(array.dtype)
         column = end
+    return expected
 
 
 def _inflate(reader: _Reader, data: bytes, expected: int) -> bytes:

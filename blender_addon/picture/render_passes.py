@@ -8,6 +8,8 @@ Blender 4.2 to 5.2: viewer nodes are empty in the background, and a multilayer i
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import bpy
@@ -70,8 +72,9 @@ def straight(light: np.ndarray) -> np.ndarray:
     return light[..., :3] / np.where(alpha > 0.0, alpha, 1.0)
 
 
-def channels(scene: bpy.types.Scene) -> dict[str, np.ndarray]:
-    """Every pass of the render: channel name -> (height, width) array, as `exr.read` gives them.
+@contextmanager
+def saved_passes(scene: bpy.types.Scene) -> Iterator[Path]:
+    """Every pass of the render as a multilayer EXR file, for `exr.read_in_steps`; the block does not need the scene.
 
     Raises:
         MakeRealError: NO_RENDER.
@@ -81,7 +84,25 @@ def channels(scene: bpy.types.Scene) -> dict[str, np.ndarray]:
         with borrowed_image_settings(scene) as settings:
             compat.set_multilayer_exr(settings)
             _save_render(scene, path)
-        return exr.read(path)
+        yield path
+
+
+def channels(
+    scene: bpy.types.Scene, wanted: Callable[[str], bool]
+) -> Generator[None, None, dict[str, np.ndarray]]:
+    """Passes of the render: channel name -> (height, width) array, as `exr.read_in_steps` gives them.
+
+    The first step saves them; after it the scene is not needed any more.
+
+    Args:
+        wanted: Told a channel's name, whether it shall be read.
+
+    Raises:
+        MakeRealError: NO_RENDER.
+    """
+    with saved_passes(scene) as path:
+        yield
+        return (yield from exr.read_in_steps(path, wanted))
 
 
 def _save_render(scene: bpy.types.Scene, path: Path) -> None:

@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import bpy
 import numpy as np
 
 from .. import compat
 from ..protocol import ErrorCode, MakeRealError
-from . import render_passes, view_transform
+from . import exr, render_passes, view_transform
 from .view_inverse import Response
 
 
@@ -32,12 +32,12 @@ class Source:
     response: Response
 
 
-def collect(scene: bpy.types.Scene, layer: str | None, channels: Mapping[str, np.ndarray]) -> Source:
+def collect(scene: bpy.types.Scene, layer: str | None, passes: Path | None) -> Source:
     """Take the finished render.
 
     Args:
         layer: View layer to take before any compositing; None takes the finished picture.
-        channels: The render's passes (`render_passes.channels`), read for a view layer alone.
+        passes: The render's passes (`render_passes.saved_passes`), read for a view layer alone.
 
     Raises:
         MakeRealError: NO_RENDER, UNSUPPORTED_VIEW.
@@ -46,24 +46,26 @@ def collect(scene: bpy.types.Scene, layer: str | None, channels: Mapping[str, np
     if layer is None:
         picture, light = render_passes.display_picture(scene), render_passes.scene_linear(scene)
     else:
-        light = _combined(channels, layer)
+        light = _combined(passes, layer)
         picture = _shown(scene, light)
     return Source(picture, light, compat.scene_linear_space(), view_transform.measure(scene))
 
 
-def picture(scene: bpy.types.Scene, layer: str | None, channels: Mapping[str, np.ndarray]) -> np.ndarray:
+def picture(scene: bpy.types.Scene, layer: str | None) -> np.ndarray:
     """The picture of `collect` alone.
 
     Raises:
         MakeRealError: NO_RENDER.
     """
-    return (
-        render_passes.display_picture(scene) if layer is None else _shown(scene, _combined(channels, layer))
-    )
+    if layer is None:
+        return render_passes.display_picture(scene)
+    with render_passes.saved_passes(scene) as path:
+        return _shown(scene, _combined(path, layer))
 
 
-def _combined(channels: Mapping[str, np.ndarray], layer: str) -> np.ndarray:
+def _combined(passes: Path, layer: str) -> np.ndarray:
     names = [f"{layer}.Combined.{channel}" for channel in "RGBA"]
+    channels = exr.read(passes, names.__contains__)
     missing = [name for name in names if name not in channels]
     if missing:
         raise MakeRealError(ErrorCode.NO_RENDER, f"it has no {missing[0]}: render again, in one view alone")

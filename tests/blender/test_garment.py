@@ -10,6 +10,7 @@ from typing import Any
 import bpy
 import numpy as np
 import pytest
+from conftest import drained
 
 LEFT, RIGHT = "Kleid, größer", "裙子"
 SIZE = (48, 64)
@@ -29,12 +30,8 @@ def pick(scene: bpy.types.Scene, *targets: bpy.types.ID, role: str = "GARMENT", 
 def masks(addon: Callable, scene: bpy.types.Scene, size: tuple[int, int] = SIZE) -> Any:
     """The scene's `planes.Masks`, from the finished render."""
     parts = addon("masks.picked").parts(scene)
-    steps = addon("masks.planes").decode(parts, addon("picture.render_passes").channels(scene), size)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
+    channels = drained(addon("picture.render_passes").channels(scene, lambda name: True))
+    return drained(addon("masks.planes").decode(parts, channels, size))
 
 
 def planes(addon: Callable, scene: bpy.types.Scene) -> dict[str, np.ndarray]:
@@ -50,7 +47,7 @@ def problem(addon: Callable, scene: bpy.types.Scene, size: tuple[int, int] = SIZ
 
 
 def object_index(addon: Callable, scene: bpy.types.Scene) -> np.ndarray:
-    channels = addon("picture.render_passes").channels(scene)
+    channels = drained(addon("picture.render_passes").channels(scene, lambda name: True))
     (name,) = [name for name in channels if ".IndexOB." in name or ".Object Index." in name]
     return channels[name]
 

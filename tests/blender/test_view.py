@@ -213,7 +213,7 @@ def test_a_view_that_shows_different_colours_as_one_is_refused(
 def test_hdr_displays_are_refused_at_the_click(addon: Callable, garment_scene: bpy.types.Scene) -> None:
     garment_scene.display_settings.display_device = "Rec.2100-PQ"
     with pytest.raises(addon("protocol").MakeRealError, match=r"Rec\.2100-PQ") as caught:
-        addon("picture.source").collect(garment_scene, None, {})
+        addon("picture.source").collect(garment_scene, None, None)
     assert caught.value.code == "unsupported_view"
 
 
