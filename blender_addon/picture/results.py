@@ -31,6 +31,7 @@ class Destination:
         folder: Folder for its files.
         blend_file: The blend file, empty when it was never saved.
         scene: Name of the scene.
+        scene_uid: What Blender tells it by until the file is closed, whatever its name is.
         frame: Frame that was rendered.
         view: How the scene was shown.
         source: The render that was sent; None when its light is not at hand.
@@ -41,6 +42,7 @@ class Destination:
     folder: Path
     blend_file: str
     scene: str
+    scene_uid: int
     frame: int
     view: view_transform.View
     source: Source | None
@@ -75,6 +77,7 @@ def destination(
         folder=folder,
         blend_file=bpy.data.filepath,
         scene=scene.name,
+        scene_uid=scene.session_uid,
         frame=scene.frame_current,
         view=view_transform.of_scene(scene),
         source=source,
@@ -108,13 +111,16 @@ def store(
         for path in picture_files.every_file(paths):
             path.unlink(missing_ok=True)
         raise
-    scene = _show(target, picture, paths)
+    _show(target, picture, paths)
     if not target.use_compositor:
         return None
     try:
         yield from _write_linear(paths, target, picture, recipe)
+        # Looked up again: while the file was written, the artist may have undone something or opened another file.
+        scene = scene_of(target)
         if scene is not None:
             compositor.insert(scene, paths, target.frame)
+            push_undo("Make Real in Compositor")
     except MakeRealError as problem:
         return problem
     return None
@@ -146,17 +152,24 @@ def _write_linear(paths: ResultPaths, target: Destination, picture: Picture, rec
     yield from picture_files.write(paths.linear, exr.encode(channels, texts))
 
 
-def _show(target: Destination, picture: Picture, paths: ResultPaths) -> bpy.types.Scene | None:
-    """Show the display picture, unless another file is open by now.
+def scene_of(target: Destination) -> bpy.types.Scene | None:
+    """The scene that a result belongs to, None when it is not open any more.
 
-    Returns:
-        The scene that the result belongs to, None when it is not open any more.
+    It is the same scene after undo, under a new name and in a file that was saved elsewhere; and by its name it is
+    found in the same file that was opened again.
     """
-    scene = bpy.data.scenes.get(target.scene)
-    if scene is None or bpy.data.filepath != target.blend_file:
-        return None
-    show(scene, paths, tuple(map(str, picture.recipe.get("warnings", ()))))
-    return scene
+    for scene in bpy.data.scenes:
+        if scene.session_uid == target.scene_uid:
+            return scene
+    is_same_file = target.blend_file and bpy.data.filepath == target.blend_file
+    return bpy.data.scenes.get(target.scene) if is_same_file else None
+
+
+def _show(target: Destination, picture: Picture, paths: ResultPaths) -> None:
+    scene = scene_of(target)
+    if scene is not None:
+        show(scene, paths, tuple(map(str, picture.recipe.get("warnings", ()))))
+        push_undo("Make Real")
 
 
 def show(scene: bpy.types.Scene, paths: ResultPaths, warnings: Sequence[str]) -> None:
@@ -182,6 +195,14 @@ def open_picture(
         if not space.use_image_pin and (shown is None or shown.type == "RENDER_RESULT" or WARNINGS in shown):
             space.image = image
     return image
+
+
+def push_undo(message: str) -> None:
+    """Make what was done a step of its own in Blender's undo: else the next undo would silently take it with it."""
+    with bpy.context.temp_override(window=next(iter(bpy.context.window_manager.windows), None)):
+        # Without a window Blender keeps no undo.
+        if bpy.ops.ed.undo_push.poll():
+            bpy.ops.ed.undo_push(message=message)
 
 
 def redraw_image_editors() -> None:
