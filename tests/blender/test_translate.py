@@ -207,11 +207,62 @@ def test_another_file_was_opened_meanwhile(
     backend("invert")
     bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shoot.blend"))
     bpy.ops.make_real.translate()
-    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "another.blend"))
+    bpy.ops.wm.read_homefile(use_empty=True)
+    assert bpy.context.scene.name == "Scene"
     session = addon("session.pump").run_until_idle(TIMEOUT_S)
     assert session.problem is None
     assert (tmp_path / "make_real" / "Scene" / "0001_display.png").exists()
+    assert bpy.context.scene.make_real.result is None
+    assert not bpy.data.images
+
+
+def test_the_file_was_saved_elsewhere_and_the_scene_renamed_meanwhile(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable, tmp_path: Path
+) -> None:
+    backend("invert")
+    bpy.ops.make_real.translate()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shoot.blend"))
+    garment_scene.name = "Lookbook"
+    assert addon("session.pump").run_until_idle(TIMEOUT_S).problem is None
+    assert garment_scene.make_real.result is not None
+
+
+def test_two_scenes(addon: Callable, garment_scene: bpy.types.Scene, backend: Callable) -> None:
+    backend("invert")
+    other = bpy.data.scenes.new("Other")
+    bpy.ops.make_real.translate()
+    bpy.context.window_manager.windows[0].scene = other
+    assert addon("session.pump").run_until_idle(TIMEOUT_S).problem is None
+    assert bpy.context.window_manager.windows[0].scene == other, "the artist went on elsewhere"
+    assert garment_scene.make_real.result is not None
+    assert other.make_real.result is None
+    assert not addon("compositor").is_inserted(other)
+
+
+def test_the_scene_was_deleted_meanwhile(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable
+) -> None:
+    backend("invert")
+    bpy.data.scenes.new("Other")
+    bpy.ops.make_real.translate()
+    folder = addon("history.places").folder(garment_scene)
+    pump_until(addon, lambda session: session.job.step >= 1)
+    bpy.data.scenes.remove(garment_scene)
+    assert addon("session.pump").run_until_idle(TIMEOUT_S).problem is None
+    assert list(folder.glob("*_display.png")), "nothing is lost"
+
+
+def test_the_result_was_removed_by_the_artist(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable
+) -> None:
+    backend("invert")
+    translate_and_wait(addon)
+    bpy.data.images.remove(garment_scene.make_real.result)
     assert garment_scene.make_real.result is None
+    assert translate_and_wait(addon).problem is None
+    assert garment_scene.make_real.result is not None
+    Path(bpy.path.abspath(garment_scene.make_real.result.filepath)).unlink()
+    assert translate_and_wait(addon).problem is None, "its file is gone too"
 
 
 def refused(operator: Callable) -> str:
