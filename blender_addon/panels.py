@@ -105,7 +105,8 @@ def _draw_header(self, context: bpy.types.Context) -> None:
     if line.fraction is None:
         self.layout.operator("make_real.translate", icon="SHADERFX")
     else:
-        self.layout.progress(factor=line.fraction, type="BAR", text=line.text)
+        # A header has no room for words; they stand in the sidebar.
+        self.layout.progress(factor=line.fraction, type="BAR", text=f"{line.fraction:.0%}")
         self.layout.operator("make_real.cancel", text="", icon="X")
 
 

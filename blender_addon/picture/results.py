@@ -174,8 +174,12 @@ def _show(target: Destination, picture: Picture, paths: ResultPaths) -> None:
 
 def show(scene: bpy.types.Scene, paths: ResultPaths, warnings: Sequence[str]) -> None:
     """Make a result the scene's shown one."""
+    previous = scene.make_real.result
     image = open_picture(scene, paths.display, f"Make Real {paths.number:04}", warnings)
     scene.make_real.result = image
+    # What nobody shows or keeps is on the disk and in the history; in Blender's memory it would stay until the end.
+    if previous not in (None, image) and previous.users == 0:
+        bpy.data.images.remove(previous)
 
 
 def open_picture(

@@ -141,6 +141,11 @@ class Conductor:
         """Whether nothing is under way."""
         return self.session.job is None and self.session.phase not in (Phase.STARTING, Phase.LOST)
 
+    @property
+    def is_working(self) -> bool:
+        """Whether the next tick has work waiting, and not only messages to listen for."""
+        return self._collecting is not None or self._storing is not None
+
     def translate(self, collecting: Collecting, label: str) -> None:
         """Take a picture; ignored while there is another one (`state.can_translate`).
 
@@ -167,7 +172,8 @@ class Conductor:
         self._look_for_connection()
         if self._client:
             self._hear(self._client, budget_s / 2)
-        while self._work_a_little() and time.perf_counter() < deadline:
+        # A step that has begun cannot be stopped: none begins in the second half.
+        while self._work_a_little() and time.perf_counter() < deadline - budget_s / 2:
             pass
 
     def quit(self) -> None:

@@ -25,6 +25,8 @@ from .events import BackendFailed, Failed
 from .state import Phase, Session
 
 TICK_BUDGET_S = 0.004
+WORKING_INTERVAL_S = 0.0
+"""Blender handles its events, and sleeps for some milliseconds, between two calls of a timer."""
 BUSY_INTERVAL_S = 0.03
 INSTALLING_INTERVAL_S = 0.2
 IDLE_INTERVAL_S = 0.5
@@ -87,6 +89,8 @@ def _on_timer() -> float | None:
         return INSTALLING_INTERVAL_S if conductor().is_idle else BUSY_INTERVAL_S
     if session().job is None and session().phase in (Phase.NOT_INSTALLED, Phase.STOPPED):
         return None
+    if conductor().is_working:
+        return WORKING_INTERVAL_S
     return IDLE_INTERVAL_S if conductor().is_idle else BUSY_INTERVAL_S
 
 
