@@ -23,6 +23,10 @@ LUMINANCE = (0.2126, 0.7152, 0.0722)
 """Weights of red, green and blue, Rec. 709."""
 
 
+Instances = Mapping[bpy.types.Object, set[bpy.types.Object]]
+"""Instancer -> what it instances."""
+
+
 class Role(StrEnum):
     """What happens to a part's pixels; the values are those of the property `GarmentPart.role`."""
 
@@ -60,11 +64,12 @@ def parts(scene: bpy.types.Scene) -> list[Part]:
     """
     if not scene.make_real.masks.parts:
         return []
-    rendered = _rendered_objects(scene)
-    return [_read(part, rendered) for part in scene.make_real.masks.parts]
+    instances = _instances()
+    rendered = _rendered_objects(scene, instances)
+    return [_read(part, rendered, instances) for part in scene.make_real.masks.parts]
 
 
-def _read(part: bpy.types.PropertyGroup, rendered: set[bpy.types.Object]) -> Part:
+def _read(part: bpy.types.PropertyGroup, rendered: set[bpy.types.Object], instances: Instances) -> Part:
     objects: set[bpy.types.Object] = set()
     materials: set[bpy.types.Material] = set()
     images: set[bpy.types.Image] = set()
@@ -87,7 +92,7 @@ def _read(part: bpy.types.PropertyGroup, rendered: set[bpy.types.Object]) -> Par
         role=Role(part.role),
         strength=part.strength,
         names={
-            Layer.OBJECT: frozenset(thing.name for thing in _with_instances(objects)),
+            Layer.OBJECT: frozenset(thing.name for thing in _with_instances(objects, instances)),
             Layer.MATERIAL: frozenset(material.name for material in materials),
         },
         images={image.name: _mask(image) for image in images},
@@ -115,8 +120,24 @@ def split_names(text: str) -> list[str]:
     return [name.strip() for name in names if name.strip()]
 
 
-def _with_instances(objects: Iterable[bpy.types.Object]) -> set[bpy.types.Object]:
-    """The objects, and all that they instance."""
+def _instances() -> Instances:
+    """What is instanced by vertices, faces, particles and geometry nodes, which only the evaluated scene knows."""
+    if not any(_may_instance(thing) for thing in bpy.data.objects):
+        return {}
+    found: dict[bpy.types.Object, set[bpy.types.Object]] = {}
+    for instance in bpy.context.evaluated_depsgraph_get().object_instances:
+        if instance.is_instance and instance.parent:
+            found.setdefault(instance.parent.original, set()).add(instance.instance_object.original)
+    return found
+
+
+def _may_instance(thing: bpy.types.Object) -> bool:
+    kinds = {modifier.type for modifier in thing.modifiers}
+    return thing.instance_type in {"VERTS", "FACES"} or bool(kinds & {"NODES", "PARTICLE_SYSTEM"})
+
+
+def _with_instances(objects: Iterable[bpy.types.Object], instances: Instances) -> set[bpy.types.Object]:
+    """The objects, and all that they instance. Collection instances count even where the viewport hides them."""
     found: set[bpy.types.Object] = set()
     waiting = list(objects)
     while waiting:
@@ -126,11 +147,7 @@ def _with_instances(objects: Iterable[bpy.types.Object]) -> set[bpy.types.Object
         found.add(thing)
         if thing.instance_type == "COLLECTION" and thing.instance_collection:
             waiting += thing.instance_collection.all_objects
-    if any(thing.modifiers or thing.is_instancer for thing in found):
-        depsgraph = bpy.context.evaluated_depsgraph_get()
-        for instance in depsgraph.object_instances:
-            if instance.is_instance and instance.parent and instance.parent.original in found:
-                found.add(instance.instance_object.original)
+        waiting += instances.get(thing, ())
     return found
 
 
@@ -156,7 +173,7 @@ def _mask(image: bpy.types.Image) -> np.ndarray:
 # Why a part may be empty
 
 
-def _rendered_objects(scene: bpy.types.Scene) -> set[bpy.types.Object]:
+def _rendered_objects(scene: bpy.types.Scene, instances: Instances) -> set[bpy.types.Object]:
     """Objects that the scene's view layers render, by themselves or as instances of what these render."""
     waiting = [layer.layer_collection for layer in scene.view_layers if layer.use]
     found: set[bpy.types.Object] = set()
@@ -166,7 +183,7 @@ def _rendered_objects(scene: bpy.types.Scene) -> set[bpy.types.Object]:
             continue
         found.update(thing for thing in layer_collection.collection.objects if not thing.hide_render)
         waiting += layer_collection.children
-    return _with_instances(found)
+    return _with_instances(found, instances)
 
 
 def _excuse(

@@ -81,13 +81,19 @@ def move_into_collection(scene: bpy.types.Scene, thing: bpy.types.Object) -> bpy
     return collection
 
 
-@pytest.mark.parametrize("how", ["collection instance", "nested", "geometry nodes"])
+@pytest.mark.parametrize("how", ["collection instance", "nested", "vertices", "geometry nodes"])
 def test_instances(addon: Callable, garment_scene: bpy.types.Scene, how: str) -> None:
     """Picking the instancer picks what it instances."""
     left = bpy.data.objects[LEFT]
     pick(garment_scene, left)
     expected = planes(addon, garment_scene)["garment"].astype(int)
-    collection = move_into_collection(garment_scene, left)
+    if how == "vertices":
+        instancer = bpy.data.objects.new("Rack", bpy.data.meshes.new("Rack"))
+        instancer.data.from_pydata([(0.0, 0.0, 0.0)], [], [])
+        instancer.instance_type = "VERTS"
+        left.parent = instancer
+    else:
+        collection = move_into_collection(garment_scene, left)
     if how == "geometry nodes":
         instancer = bpy.data.objects.new("Scatter", bpy.data.meshes.new("Scatter"))
         tree = bpy.data.node_groups.new("Scatter", "GeometryNodeTree")
@@ -96,7 +102,7 @@ def test_instances(addon: Callable, garment_scene: bpy.types.Scene, how: str) ->
         source.inputs["Collection"].default_value = collection
         tree.links.new(source.outputs[0], output.inputs[0])
         instancer.modifiers.new("Scatter", "NODES").node_group = tree
-    else:
+    elif how != "vertices":
         instancer = bpy.data.objects.new("Rack", None)
         instancer.instance_type, instancer.instance_collection = "COLLECTION", collection
         if how == "nested":
