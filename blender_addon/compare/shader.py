@@ -23,22 +23,18 @@ void main()
 }
 """
 FRAGMENT = """
-/* IEC 61966-2-1, the inverse of what the framebuffer does. */
+/* Where the framebuffer encodes, Blender lays it over the picture with an exponent of 2.2 (OCIO_ProcessColor). */
 vec4 to_framebuffer(vec3 shown)
 {
-  if (!srgbTarget) {
-    return vec4(shown, 1.0);
-  }
-  vec3 low = shown / 12.92;
-  vec3 high = pow((max(shown, vec3(0.0)) + 0.055) / 1.055, vec3(2.4));
-  return vec4(mix(low, high, step(vec3(0.04045), shown)), 1.0);
+  return vec4(srgbTarget ? pow(max(shown, vec3(0.0)), vec3(2.2)) : shown, 1.0);
 }
 
 void main()
 {
-  /* The nearest pixel, as the editor itself draws, so that nothing moves when the line passes. */
+  /* The nearest pixel, as the editor itself draws, so that nothing moves when the line passes. A picture that stands
+   * half a pixel off has two: the editor takes the upper one. */
   ivec2 size = textureSize(before, 0);
-  ivec2 pixel = clamp(ivec2(across * vec2(size)), ivec2(0), size - 1);
+  ivec2 pixel = clamp(ivec2(across * vec2(size) + 0.01), ivec2(0), size - 1);
   vec4 render = texelFetch(before, pixel, 0);
   if (mode == 2) {
     vec4 result = texelFetch(after, pixel, 0);

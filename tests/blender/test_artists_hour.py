@@ -51,8 +51,8 @@ def test_artists_hour(
 
     # The render is there; pick the parts and convert.
     pick(scene, bpy.data.objects[LEFT])
-    pick(scene, bpy.data.objects[RIGHT], "PROTECTED")
-    settings.steps = 6
+    pick(scene, bpy.data.objects[RIGHT], role="PROTECTED")
+    settings.steps = 10
     bpy.ops.make_real.translate()
     wait_for_picture()
 
@@ -84,7 +84,7 @@ def test_artists_hour(
     assert out_of_date() == [1, 2, 3, 4]
 
     # Convert the new light with the settings of the best one.
-    settings.steps, settings.garment_strength, settings.detail = 30, 0.9, 0.0
+    settings.steps, settings.garment_strength, settings.detail = 8, 0.9, 0.0
     bpy.ops.make_real.history_use_settings(number=3)
     bpy.ops.make_real.translate()
     wait_for_picture()
