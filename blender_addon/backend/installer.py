@@ -39,8 +39,8 @@ UV_SHA256 = {
     "windows-x64": "6a44b2ed8111d2f60d2b92627c5dccda3f7ed7570b18ce115e569cd68c28246b",
 }
 """Platforms with a backend, and the digest of uv's wheel for each. PyTorch has none for macOS on Intel."""
-TORCH_BACKENDS = {"cpu": "cpu", "cuda": "cu130"}
-"""Which of PyTorch's builds uv shall take where the public registry has another one."""
+TORCH_BACKENDS = {("linux-x64", "cpu"): "cpu", ("windows-x64", "cuda"): "cu130"}
+"""Where the public registry has another build of PyTorch than the one that is wanted, and uv's name for that."""
 FOREIGN_VARIABLES = ("PYTHON", "VIRTUAL_ENV", "CONDA_")
 """Set for another environment, these would lead uv and our program astray."""
 FOLDERS = ("wheels", "uv", "python", "cache", "env", "steps")
@@ -247,8 +247,8 @@ class Installer:
         command += ["--find-links", str(self._wheels)]
         if self._content["complete_for"]:
             command += ["--no-index", "--offline"]
-        elif what.name.startswith("torch-"):
-            command += ["--torch-backend", TORCH_BACKENDS[self._torch]]
+        elif what.name.startswith("torch-") and (platform_name(), self._torch) in TORCH_BACKENDS:
+            command += ["--torch-backend", TORCH_BACKENDS[platform_name(), self._torch]]
         self._run([*command, *(["--requirement", str(what)] if what.suffix == ".lock" else [str(what)])])
 
     def _check(self) -> None:
@@ -401,7 +401,7 @@ def main() -> None:
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--locks", type=Path)
     parser.add_argument("--version")
-    parser.add_argument("--torch", choices=tuple(TORCH_BACKENDS))
+    parser.add_argument("--torch", choices=("cpu", "cuda"))
     parser.add_argument("--archive", type=Path)
     options = parser.parse_args()
     options.home.mkdir(parents=True, exist_ok=True)
