@@ -49,7 +49,7 @@ class MakeRealPreferences(bpy.types.AddonPreferences):
     )
     torch: EnumProperty(
         name="Install For",
-        description="Which PyTorch is installed; the one for NVIDIA needs about 8 GB, the other 2 GB",
+        description="Which PyTorch is installed; the one for NVIDIA needs about 5 GB, the other 2 GB",
         items=(
             ("auto", "What Is There", "For an NVIDIA GPU when its driver is found, else for the processor"),
             ("cuda", "NVIDIA GPU", "PyTorch with CUDA; also computes on the processor"),

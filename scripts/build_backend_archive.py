@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DIST = ROOT / "dist"
 BACKEND = ROOT / "blender_addon" / "backend"
 LOCKS = BACKEND / "locks"
-INSTALLER = runpy.run_path(str(BACKEND / "installer.py"), run_name="installer")
+FACTS = runpy.run_path(str(BACKEND / "installer" / "facts.py"))
 UV_TAGS = {
     "linux-x64": "manylinux_2_17_x86_64",
     "macos-arm64": "macosx_11_0_arm64",
@@ -34,7 +34,7 @@ UV_TAGS = {
 def main() -> int:
     """Collect the wheels, and print the archive's path."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    here = INSTALLER["platform_name"]()
+    here = FACTS["platform_name"]()
     parser.add_argument("--platform", choices=tuple(UV_TAGS), default=here)
     parser.add_argument("--complete", choices=("cpu", "cuda"), help="add every package, for this device")
     options = parser.parse_args()
@@ -63,7 +63,7 @@ def pip(*arguments: str) -> None:
 
 def download_uv(platform: str, folder: Path) -> None:
     """Download the pinned uv for a platform; the installer checks its digest again."""
-    requirement = f"uv=={INSTALLER['UV_VERSION']} --hash=sha256:{INSTALLER['UV_SHA256'][platform]}"
+    requirement = f"uv=={FACTS['UV_VERSION']} --hash=sha256:{FACTS['UV_SHA256'][platform]}"
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write(requirement)
         file.flush()
@@ -74,10 +74,10 @@ def download_uv(platform: str, folder: Path) -> None:
 def write_archive(path: Path, wheels: list[Path], version: str, platform: str, complete: str | None) -> None:
     """Write the wheels and the table that the installer checks them against."""
     files = {
-        wheel.name: {"bytes": wheel.stat().st_size, "sha256": INSTALLER["digest"](wheel)} for wheel in wheels
+        wheel.name: {"bytes": wheel.stat().st_size, "sha256": FACTS["digest"](wheel)} for wheel in wheels
     }
     content = {
-        "format": INSTALLER["ARCHIVE_FORMAT"],
+        "format": FACTS["ARCHIVE_FORMAT"],
         "version": version,
         "platform": platform,
         "complete_for": complete,

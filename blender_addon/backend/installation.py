@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..protocol import ErrorCode, MakeRealError
-from . import installer
+from .installer import facts
 from .process import detached, told_problem
 
 LOCKS = Path(__file__).with_name("locks")
@@ -98,7 +98,7 @@ class Installation:
     def _start(self, home: Path, arguments: list[str]) -> None:
         if self._process is not None:
             return
-        python = [sys.executable, "-I", str(installer.__file__)]
+        python = [sys.executable, "-I", str(Path(facts.__file__).parent)]
         try:
             home.mkdir(parents=True, exist_ok=True)
             (home / "stop").unlink(missing_ok=True)
@@ -136,7 +136,7 @@ def told_progress(lines: list[str]) -> Progress:
 
 def told_end(lines: list[str], status: int) -> MakeRealError | None:
     """How an installer ended, by its log's last line; None when all is well, or when it was cancelled."""
-    if status == installer.EXIT_BUSY:
+    if status == facts.EXIT_BUSY:
         return MakeRealError(ErrorCode.INSTALL_FAILED, "another Blender is installing it just now")
     last = lines[-1] if lines else ""
     if last in ("done", "cancelled"):
@@ -147,8 +147,8 @@ def told_end(lines: list[str], status: int) -> MakeRealError | None:
 def is_complete_archive(archive: Path) -> bool:
     """Whether an archive installs without a network. Raises MakeRealError: INSTALL_ARCHIVE_REFUSED."""
     try:
-        return installer.read_content(archive)["complete_for"] is not None
-    except installer.ProblemError as problem:
+        return facts.read_content(archive)["complete_for"] is not None
+    except facts.ProblemError as problem:
         raise MakeRealError(ErrorCode(problem.code), str(problem)) from problem
 
 

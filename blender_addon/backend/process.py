@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..protocol import EXPLANATIONS, ErrorCode, MakeRealError
-from .installer import program_in
+from .installer.facts import program_in
 
 PROGRAM = "make-real"
 PROGRAM_VARIABLE = "MAKE_REAL_PROGRAM"

@@ -15,9 +15,9 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAM = ROOT / "blender_addon" / "backend" / "installer.py"
-INSTALLER = runpy.run_path(str(PROGRAM), run_name="installer")
-HERE = INSTALLER["platform_name"]()
+PROGRAM = ROOT / "blender_addon" / "backend" / "installer"
+FACTS = runpy.run_path(str(PROGRAM / "facts.py"))
+HERE = FACTS["platform_name"]()
 UV_CACHE = ROOT / ".build" / "uv"
 VERSION = "0.1.0"
 DOCTOR_ONLY = "def main():\n    print('Everything is in order.')\n"
@@ -25,11 +25,11 @@ DOCTOR_ONLY = "def main():\n    print('Everything is in order.')\n"
 
 def uv_wheel() -> Path:
     """The pinned uv for this machine, downloaded once."""
-    wheel = next(UV_CACHE.glob(f"uv-{INSTALLER['UV_VERSION']}-*.whl"), None)
+    wheel = next(UV_CACHE.glob(f"uv-{FACTS['UV_VERSION']}-*.whl"), None)
     if wheel is None:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(UV_CACHE)]
-        subprocess.run([*command, f"uv=={INSTALLER['UV_VERSION']}"], check=True)
-        wheel = next(UV_CACHE.glob(f"uv-{INSTALLER['UV_VERSION']}-*.whl"))
+        subprocess.run([*command, f"uv=={FACTS['UV_VERSION']}"], check=True)
+        wheel = next(UV_CACHE.glob(f"uv-{FACTS['UV_VERSION']}-*.whl"))
     return wheel
 
 
@@ -74,7 +74,7 @@ class StandIn:
     def lock(self, name: str, wheel: Path, digest: str = "") -> None:
         """Write a lock file that wants one wheel."""
         package, version = wheel.name.split("-")[:2]
-        digest = digest or INSTALLER["digest"](wheel)
+        digest = digest or FACTS["digest"](wheel)
         (self.locks / f"{name}.lock").write_text(f"{package}=={version} --hash=sha256:{digest}\n")
 
     def sizes(self, amount: int) -> None:
@@ -86,8 +86,7 @@ class StandIn:
         """Write the archive; `other` replaces entries of its table of contents."""
         wheels = sorted(self._wheels.glob("*.whl"))
         files = {
-            wheel.name: {"bytes": wheel.stat().st_size, "sha256": INSTALLER["digest"](wheel)}
-            for wheel in wheels
+            wheel.name: {"bytes": wheel.stat().st_size, "sha256": FACTS["digest"](wheel)} for wheel in wheels
         }
         content = {"format": 1, "version": VERSION, "platform": HERE, "complete_for": "cpu", "files": files}
         with zipfile.ZipFile(self.archive, "w") as archive:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import resource
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from stand_in import INSTALLER, PROGRAM, UV_CACHE, VERSION, StandIn, uv_wheel
+from stand_in import FACTS, PROGRAM, UV_CACHE, VERSION, StandIn, uv_wheel
 
 STEPS = ("unpack", "uv", "environment", "torch", "packages", "backend", "check")
 
@@ -52,13 +53,13 @@ def log(home: Path) -> str:
 
 
 def steps_run(home: Path) -> list[str]:
-    titles = {title: name for name, title in INSTALLER["TITLES"].items()}
+    titles = {title: name for name, title in FACTS["TITLES"].items()}
     lines = (line.split(" ", 2) for line in log(home).splitlines() if line.startswith("step "))
     return [titles[title] for _, _, title in lines]
 
 
 def program(home: Path) -> Path:
-    return INSTALLER["program_in"](home)
+    return FACTS["program_in"](home)
 
 
 def test_from_nothing_to_a_program_and_then_nothing_is_left_to_do(home: Path, stand_in: StandIn) -> None:
@@ -198,9 +199,9 @@ def test_cancel_ends_it_and_the_next_try_goes_on(home: Path, stand_in: StandIn) 
 
 def test_two_at_once_do_not_disturb_each_other(home: Path, stand_in: StandIn) -> None:
     home.mkdir()
-    with INSTALLER["alone"](home) as is_alone:
-        assert is_alone
-        assert subprocess.run(command(home, stand_in), check=False).returncode == INSTALLER["EXIT_BUSY"]
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert subprocess.run(command(home, stand_in), check=False).returncode == FACTS["EXIT_BUSY"]
         assert not (home / "install.log").exists()
     assert install(home, stand_in) == "done"
 

@@ -1,78 +1,39 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Installs the backend into an environment of its own. Run as a process beside Blender; imports nothing of ours.
-
-    python -I installer.py install --home FOLDER --locks FOLDER --version 0.1.0 --torch cpu [--archive FILE]
-    python -I installer.py remove --home FOLDER
-
-Everything is below the home folder: `wheels/` (what the archive brought), `uv/`, `python/` (where uv had to bring
-one), `cache/` (uv's; hard links, not copies), `env/`, `steps/` (what each complete step was made from) and
-`install.log`, which is written as it happens; its lines `step 3/7 TITLE` tell the progress, its last line the end:
-`done`, `cancelled`, or `error: DETAIL [CODE]`. A file `stop` in the home folder cancels.
-"""
+"""The steps of the installation: each is done once, and again when what it was made from has changed."""
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import errno
-import hashlib
 import json
 import os
-import platform
-import re
 import shutil
 import subprocess
-import sys
 import time
-import traceback
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-PYTHON = "3.11"
-UV_VERSION = "0.13.9"
-UV_SHA256 = {
-    "linux-x64": "d7f459fe4fd247d830351c75686d3996ace3c6f3f728eb0e85a30b7ada0cef19",
-    "macos-arm64": "66c512266d633bef48384a1f53003f41f2a8e7b36fe6e7fbfd3e0fd52d96fa63",
-    "windows-x64": "6a44b2ed8111d2f60d2b92627c5dccda3f7ed7570b18ce115e569cd68c28246b",
-}
-"""Platforms with a backend, and the digest of uv's wheel for each. PyTorch has none for macOS on Intel."""
-TORCH_BACKENDS = {("linux-x64", "cpu"): "cpu", ("windows-x64", "cuda"): "cu130"}
-"""Where the public registry has another build of PyTorch than the one that is wanted, and uv's name for that."""
-FOREIGN_VARIABLES = ("PYTHON", "VIRTUAL_ENV", "CONDA_")
-"""Set for another environment, these would lead uv and our program astray."""
-FOLDERS = ("wheels", "uv", "python", "cache", "env", "steps")
-ARCHIVE_FORMAT = 1
-WHEEL_NAME = r"[A-Za-z0-9][A-Za-z0-9._+-]*\.whl"
-EXIT_BUSY = 75
-"""Another installation holds the folder (EX_TEMPFAIL of sysexits.h)."""
-POLL_S = 0.1
-MEGABYTE = 1_000_000
-UV_BYTES = 40 * MEGABYTE
-PYTHON_BYTES = 150 * MEGABYTE
-TITLES = {
-    "unpack": "Unpacking the archive",
-    "uv": "Preparing the installer",
-    "environment": "Making the environment",
-    "torch": "Installing PyTorch",
-    "packages": "Installing packages",
-    "backend": "Installing the backend",
-    "check": "Trying it out",
-}
-
-
-class ProblemError(Exception):
-    """Why the installation stopped: an error code of the extension, and what only this occurrence knows."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-
-
-class CancelledError(Exception):
-    """The artist changed their mind."""
+from facts import (
+    ARCHIVE_FORMAT,
+    FOREIGN_VARIABLES,
+    MEGABYTE,
+    POLL_S,
+    PYTHON,
+    PYTHON_BYTES,
+    TITLES,
+    TORCH_BACKENDS,
+    UV_BYTES,
+    UV_SHA256,
+    UV_VERSION,
+    CancelledError,
+    ProblemError,
+    digest,
+    gigabytes,
+    platform_name,
+    program_in,
+    read_content,
+)
 
 
 @dataclass(frozen=True)
@@ -92,19 +53,6 @@ class Step:
     outcome: Path
     need: int
     run: Callable[[], None]
-
-
-def platform_name() -> str:
-    """This kind of machine in the words of Blender's extension manifests, such as `linux-x64`."""
-    system = {"Linux": "linux", "Windows": "windows", "Darwin": "macos"}.get(platform.system(), "unknown")
-    machine = platform.machine().lower()
-    return f"{system}-{ {'x86_64': 'x64', 'amd64': 'x64', 'aarch64': 'arm64'}.get(machine, machine) }"
-
-
-def program_in(home: Path) -> Path:
-    """Where the installed program is."""
-    name = "Scripts/make-real.exe" if os.name == "nt" else "bin/make-real"
-    return home / "env" / name
 
 
 class Installer:
@@ -312,117 +260,3 @@ class Installer:
         text = Path(self._log.name).read_bytes()[-4096:].decode("utf-8", "replace")
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return lines[-1][:300] if lines else ""
-
-
-def read_content(source: Path) -> dict:
-    """An archive's table of contents: version, platform, and each file's size and digest.
-
-    Args:
-        source: The archive, or the `archive.json` of one that was unpacked.
-
-    Raises:
-        ProblemError: it is not one.
-    """
-    try:
-        if source.suffix == ".json":
-            content = json.loads(source.read_bytes())
-        else:
-            with zipfile.ZipFile(source) as file:
-                content = json.loads(file.read("archive.json"))
-        expected = {"format", "version", "platform", "complete_for", "files"}
-        if not expected <= content.keys() or not all(map(re.compile(WHEEL_NAME).fullmatch, content["files"])):
-            raise ValueError("its table of contents is damaged")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise ProblemError("install_archive_refused", f"{source}: {error}") from error
-    return content
-
-
-def remove(home: Path) -> None:
-    """Take an installation away, and nothing else that may be in its folder. Raises OSError."""
-    for name in FOLDERS:
-        if (home / name).exists():
-            shutil.rmtree(home / name)
-    (home / "archive.json").unlink(missing_ok=True)
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file. Raises OSError."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def gigabytes(amount: int) -> str:
-    """An amount of bytes for a person."""
-    return f"{amount / 1e9:.1f} GB"
-
-
-@contextlib.contextmanager
-def alone(home: Path) -> Iterator[bool]:
-    """Hold the home folder, so that two Blenders do not install at once; yields whether it could be had."""
-    with (home / "lock").open("a") as file:
-        try:
-            if os.name == "nt":
-                import msvcrt
-
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-            else:
-                import fcntl
-
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-        else:
-            yield True
-
-
-def told_end(action: Callable[[], None], log: TextIO) -> str:
-    """Do it, and say in the log's last line how that ended."""
-    try:
-        action()
-    except CancelledError:
-        return "cancelled"
-    except ProblemError as problem:
-        return f"error: {problem} [{problem.code}]"
-    except OSError as error:
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        code = "install_no_space" if is_full else "install_failed"
-        return f"error: {error.filename or ''}: {error.strerror or error} [{code}]"
-    except Exception as error:
-        # The last line is all that the extension reads; what is above it is for support.
-        traceback.print_exc(file=log)
-        return f"error: {type(error).__name__}: {error} [install_failed]"
-    return "done"
-
-
-def main() -> None:
-    """What the command line says."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("action", choices=("install", "remove"))
-    parser.add_argument("--home", type=Path, required=True)
-    parser.add_argument("--locks", type=Path)
-    parser.add_argument("--version")
-    parser.add_argument("--torch", choices=("cpu", "cuda"))
-    parser.add_argument("--archive", type=Path)
-    options = parser.parse_args()
-    options.home.mkdir(parents=True, exist_ok=True)
-    with alone(options.home) as is_alone:
-        if not is_alone:
-            sys.exit(EXIT_BUSY)
-        with (options.home / "install.log").open("w", encoding="utf-8") as log:
-            end = told_end(lambda: act(options, log), log)
-            print(end, file=log)
-    sys.exit(end != "done")
-
-
-def act(options: argparse.Namespace, log: TextIO) -> None:
-    """Do what the command line says. Raises ProblemError, CancelledError, OSError."""
-    if options.action == "remove":
-        print("step 1/1 Removing the backend", file=log, flush=True)
-        remove(options.home)
-    else:
-        installer = Installer(options.home, options.locks, options.version, options.torch, log)
-        installer.install(options.archive)
-
-
-if __name__ == "__main__":
-    main()
