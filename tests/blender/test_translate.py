@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import snapshot
 from conftest import drained
-from test_garment import LEFT, pick
+from test_garment import LEFT, RIGHT, SIZE, image_of, pick
 
 TIMEOUT_S = 60.0
 
@@ -319,6 +319,39 @@ def test_what_is_missing_is_said_before_the_job_and_stands_with_its_result(
     assert addon("session.pump").run_until_idle(TIMEOUT_S).problem is None
     result = garment_scene.make_real.result
     assert "no Cryptomatte object pass" in result[addon("picture.results").WARNINGS]
+
+
+def test_every_role_and_strength_travels(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable, tmp_path: Path
+) -> None:
+    """To the backend, and into the history from which the picture can be made again."""
+    backend("invert")
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shoot.blend"))
+    scene = bpy.context.scene
+    left, right = bpy.data.objects[LEFT], bpy.data.objects[RIGHT]
+    pick(scene, left, strength=0.5)
+    pick(scene, right.material_slots[0].material, role="FREE")
+    corner = np.zeros(SIZE)
+    corner[:8, :8] = 1.0
+    pick(scene, image_of(corner), role="PROTECTED")
+    assert translate_and_wait(addon).problem is None
+    (kept,) = (tmp_path / "make_real" / "Scene" / "renders").iterdir()
+    assert files(kept) == [
+        "free.png",
+        "garment.png",
+        "image.png",
+        "planes.json",
+        "protected.png",
+        "strength.png",
+    ]
+    read = addon("picture.render_passes").read_pixels
+    planes = {
+        name: read(kept / f"{name}.png", "Non-Color")[..., 0] for name in ("free", "protected", "strength")
+    }
+    assert planes["free"].max() > 0.99
+    assert np.array_equal(planes["protected"], corner.astype(np.float32))
+    assert {round(float(value), 2) for value in np.unique(planes["strength"])} >= {0.5, 1.0}
+    assert scene.make_real.result[addon("picture.results").WARNINGS] == ""
 
 
 def test_backend_not_found(
