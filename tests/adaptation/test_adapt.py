@@ -115,7 +115,9 @@ def test_a_run_stopped_by_the_clock_goes_on_as_if_it_had_not(
     tmp_path: Path, pictures: Path, base: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole, parts = (
-        small_request(base, pictures, tmp_path / name / "domain", positive_steps=2, negative_steps=2)
+        small_request(
+            base, pictures, tmp_path / name / "domain", full=True, positive_steps=2, negative_steps=2
+        )
         for name in ("whole", "parts")
     )
     run(whole)
@@ -131,7 +133,7 @@ def test_a_run_stopped_by_the_clock_goes_on_as_if_it_had_not(
     assert stops[0].startswith("stopped at picture ")
     assert "stopped at positive step 1 of 2; run the same command again to go on" in stops
     assert "stopped at negative step 1 of 2; run the same command again to go on" in stops
-    for name in ("unet_lora.safetensors", "negative_embedding.safetensors", "domain.json"):
+    for name in ("unet.safetensors", "negative_embedding.safetensors", "domain.json"):
         assert (whole.out / name).read_bytes() == (parts.out / name).read_bytes()
 
 
