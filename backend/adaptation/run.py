@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -85,6 +86,8 @@ def adapt(task: Task, place: Workplace) -> None:
     weights = place.out / WEIGHTS_FILES[settings.full]
     if not weights.exists():
         fine_tune(task, material, course, weights)
+        # The optimiser refers to itself: without this its state would lie beside the next network.
+        gc.collect()
     if not place.embedding.exists():
         unet = adapted_network(parts, weights, settings)
         learn_negative(task, material, course, unet, place.embedding)
