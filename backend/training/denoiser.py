@@ -113,6 +113,18 @@ def draw(bank: Bank, count: int, generator: torch.Generator) -> tuple[Tensor, Te
     return bank.latents[chosen].float(), bank.rendered[chosen].float(), bank.captions[chosen]
 
 
+def draw_mixed(
+    banks: Banks, shares: tuple[float, float, float], batch: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor, int]:
+    """A batch of photos, rendered looks and renders, in this order, as `draw` gives them; and the number of photos."""
+    counts = [round(share * batch) for share in shares[1:]]
+    photos = batch - sum(counts)
+    sources = (banks.photos, banks.looks, banks.renders)
+    drawn = [draw(bank, count, generator) for bank, count in zip(sources, [photos, *counts], strict=True)]
+    latents, rendered, captions = (torch.cat(parts) for parts in zip(*drawn, strict=True))
+    return latents, rendered, captions, photos
+
+
 def new_unet() -> UNet2DConditionModel:
     """A UNet with Stable Diffusion's block layout, 39.5 M parameters, on 32-channel latents."""
     channels = (96, 192, 256, 224)
@@ -228,8 +240,6 @@ def train(
         parameters, betas=(0.9, 0.99), weight_decay=0.01, fused=device.type == "cuda"
     )
     network = torch.compile(unet, mode="reduce-overhead") if device.type == "cuda" else unet
-    counts = [round(share * batch) for share in SHARES[1:]]
-    counts.insert(0, batch - sum(counts))
     started: float | None = None
     losses: list[Tensor] = []
     for step in itertools.count():
@@ -243,9 +253,7 @@ def train(
             group["lr"] = min(1, (step + 1) / 200) * (
                 learning_rates[0] + done * (learning_rates[1] - learning_rates[0])
             )
-        sources = (banks.photos, banks.looks, banks.renders)
-        drawn = [draw(bank, count, generator) for bank, count in zip(sources, counts, strict=True)]
-        latents, rendered, captions = (torch.cat(parts) for parts in zip(*drawn, strict=True))
+        latents, rendered, captions, _ = draw_mixed(banks, SHARES, batch, generator)
         dropped = torch.rand(batch, generator=generator, device=device) < CAPTION_DROPOUT
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             embeddings = text_encoder(tokens)[0]
