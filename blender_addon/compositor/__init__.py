@@ -32,12 +32,12 @@ def insert(scene: bpy.types.Scene, paths: ResultPaths, frame: int) -> None:
     if tree is not None and not tree.is_editable:
         raise MakeRealError(ErrorCode.COMPOSITOR_LOCKED, tree.name)
     own = _own_group(scene)
-    sequence = frames.publish(paths, frame, group.frames_of(own))
+    published = frames.publish(paths, frame, group.frames_of(own))
     if tree is None:
         tree = compat.make_compositor_tree(scene)
         for block in (tree, *tree.nodes):
             block[TAG] = True
-    group.show(own, sequence)
+    group.show(own, published)
     if not wiring.nodes_of(tree, own):
         wiring.insert(tree, own, scene)
 
@@ -60,6 +60,13 @@ def remove(scene: bpy.types.Scene) -> bool:
     if tree and TAG in tree:
         _drop_own_tree(scene, tree)
     return bool(nodes)
+
+
+def withdraw(scene: bpy.types.Scene, frame: int) -> None:
+    """Let the render pass on a frame again: its result is of another render."""
+    own = scene.make_real.compositor_group
+    if own is not None and own.is_editable:
+        group.withdraw(own, frame)
 
 
 def is_inserted(scene: bpy.types.Scene) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -22,8 +23,16 @@ FOLDER = "compositor"
 LINEAR, MASK = "linear_{:04}.exr", "mask_{:04}.png"
 
 
+def runs(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """First and last of each run of rising frames without a gap."""
+    breaks = [(before, after) for before, after in pairwise(numbers) if after > before + 1]
+    firsts = [*numbers[:1], *(after for _, after in breaks)]
+    lasts = [*(before for before, _ in breaks), *numbers[-1:]]
+    return list(zip(firsts, lasts, strict=True))
+
+
 @dataclass(frozen=True)
-class Sequence:
+class Published:
     """The frames that have a result.
 
     Args:
@@ -33,14 +42,6 @@ class Sequence:
 
     folder: Path
     numbers: tuple[int, ...]
-
-    @property
-    def runs(self) -> list[tuple[int, int]]:
-        """First and last frame of each run without a gap."""
-        breaks = [(before, after) for before, after in pairwise(self.numbers) if after > before + 1]
-        firsts = [self.numbers[0], *(after for _, after in breaks)]
-        lasts = [*(before for before, _ in breaks), self.numbers[-1]]
-        return list(zip(firsts, lasts, strict=True))
 
     @property
     def linear(self) -> Path:
@@ -54,7 +55,7 @@ class Sequence:
         return next((path for path in found if path.exists()), None)
 
 
-def publish(paths: ResultPaths, frame: int, others: tuple[int, ...]) -> Sequence:
+def publish(paths: ResultPaths, frame: int, others: tuple[int, ...]) -> Published:
     """Make a result the one that the compositor shows on a frame.
 
     Args:
@@ -71,7 +72,7 @@ def publish(paths: ResultPaths, frame: int, others: tuple[int, ...]) -> Sequence
     else:
         mask.unlink(missing_ok=True)
     numbers = sorted({frame, *others})
-    return Sequence(folder, tuple(number for number in numbers if (folder / LINEAR.format(number)).exists()))
+    return Published(folder, tuple(number for number in numbers if (folder / LINEAR.format(number)).exists()))
 
 
 def _give_name(path: Path, name: Path) -> None:

@@ -12,12 +12,12 @@ import bpy
 
 from .. import compat
 from ..picture.files import blender_path
-from .frames import Sequence
+from .frames import Published, runs
 
 NAME = "Make Real"
 PICTURE, MASK, GATE = "Result", "Garment Mask", "Frames With Result"
 FRAMES = "make_real_frames"
-"""Custom property of the group: the frames that have a result."""
+"""Custom property of the group: the frames that have a result, with commas between them."""
 
 
 def make() -> bpy.types.NodeTree:
@@ -64,26 +64,33 @@ def _place(node: bpy.types.Node, column: int) -> None:
 
 def frames_of(tree: bpy.types.NodeTree) -> tuple[int, ...]:
     """The frames that have a result."""
-    return tuple(tree.get(FRAMES, ()))
+    return tuple(map(int, filter(None, tree.get(FRAMES, "").split(","))))
 
 
-def show(tree: bpy.types.NodeTree, sequence: Sequence) -> None:
-    """Let the group show the results of a sequence; files that changed under their names are read again."""
-    tree[FRAMES] = sequence.numbers
-    _set_frames(tree.nodes[PICTURE], sequence.linear, compat.scene_linear_space(), sequence.numbers)
-    _set_frames(tree.nodes[MASK], sequence.mask, "Non-Color", sequence.numbers)
-    _open_gate(tree.nodes[GATE].inputs[1], sequence.runs)
+def show(tree: bpy.types.NodeTree, results: Published) -> None:
+    """Let the group show the results of its frames; files that changed under their names are read again."""
+    _set_open(tree, results.numbers)
+    _set_frames(tree.nodes[PICTURE], results.linear, compat.scene_linear_space(), results.numbers)
+    _set_frames(tree.nodes[MASK], results.mask, "Non-Color", results.numbers)
 
 
-def _open_gate(factor: bpy.types.NodeSocket, runs: list[tuple[int, int]]) -> None:
-    """Drive a value by the current frame alone, which needs no Python: 1 on the runs' frames, 0 on all others."""
+def withdraw(tree: bpy.types.NodeTree, frame: int) -> None:
+    """Show a frame's result no more."""
+    _set_open(tree, tuple(number for number in frames_of(tree) if number != frame))
+
+
+def _set_open(tree: bpy.types.NodeTree, numbers: tuple[int, ...]) -> None:
+    """Drive the gate by the current frame alone, which needs no Python: 1 on the frames, 0 on all others."""
+    tree[FRAMES] = ",".join(map(str, numbers))
+    factor = tree.nodes[GATE].inputs[1]
     factor.driver_remove("default_value")
     curve = factor.driver_add("default_value")
     curve.driver.type, curve.driver.expression = "SCRIPTED", "frame"
-    for modifier in list(curve.modifiers):
-        curve.modifiers.remove(modifier)
-    steps = [(runs[0][0] - 1, 0.0)]
-    for first, last in runs:
+    # A new driver has a line through it.
+    curve.keyframe_points.clear()
+    curve.extrapolation = "CONSTANT"
+    steps = [(numbers[0] - 1 if numbers else 0, 0.0)]
+    for first, last in runs(numbers):
         steps += [(first, 1.0), (last + 1, 0.0)]
     for frame, value in steps:
         curve.keyframe_points.insert(frame, value).interpolation = "CONSTANT"

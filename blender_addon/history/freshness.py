@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Notices that a scene was rendered again and looks different, so that older results are marked out of date.
+"""Notices that a scene was rendered again and looks different, so that older results are marked out of date
+and the compositor shows the new render.
 
 The render's handler only takes a note. The picture is compared later, when neither a render nor a job runs,
 once for each render, and only for a frame that the history knows.
@@ -10,7 +11,7 @@ from __future__ import annotations
 import bpy
 from bpy.app.handlers import persistent
 
-from .. import tickets
+from .. import compositor, tickets
 from ..protocol import MakeRealError
 from ..session import pump
 from . import fingerprint, index, places, shelf
@@ -57,6 +58,7 @@ def _compare(scene: bpy.types.Scene, frame: int) -> None:
     looks = fingerprint.at_once(tickets.picture(scene))
     if fingerprint.differ(looks, newest[1]):
         write_events(folder, index.rendered(scene.name, frame, looks))
+        compositor.withdraw(scene, frame)
         shelf.refresh(scene)
 
 

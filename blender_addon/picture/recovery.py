@@ -17,7 +17,7 @@ from .render_passes import straight
 from .source import Source
 from .view_inverse import Inverse, invert
 
-PIXELS_AT_ONCE = 4096
+PIXELS_AT_ONCE = 2048
 """Between two pauses; about two milliseconds."""
 STEP = 65535.0 / 255.0
 """One step of an 8-bit display in 16-bit values."""

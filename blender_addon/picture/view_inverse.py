@@ -29,8 +29,8 @@ DECODED_LEVELS = 1 << 18
 COARSEST_SIDE = 17
 ITERATIONS = {17: 20, 33: 6, SIDE: 3}
 """Side of a cube -> steps of the solver; each cube begins where the coarser one ended."""
-POINTS_AT_ONCE = 2048
-"""Solved between two pauses; about two milliseconds."""
+POINTS_AT_ONCE = 1024
+"""Solved between two pauses; one to two milliseconds."""
 LONGEST_STEP = 4.0
 """In cells of the measured cube: its slope says nothing about what is further away."""
 SMALLEST_RESPONSE = 0.02
@@ -139,7 +139,7 @@ def invert(response: Response) -> Generator[None, None, Inverse]:
     Args:
         response: One that `is_invertible`.
     """
-    key = hashlib.sha256(response.levels.tobytes() + response.table.tobytes()).digest()
+    key = yield from _digest(response)
     if key not in _known:
         positions = yield from _solve_cube(response)
         _known[key] = Inverse(response, positions)
@@ -147,6 +147,14 @@ def invert(response: Response) -> Generator[None, None, Inverse]:
             _known.popitem(last=False)
     _known.move_to_end(key)
     return _known[key]
+
+
+def _digest(response: Response) -> Generator[None, None, bytes]:
+    digest = hashlib.sha256(response.levels.tobytes())
+    for plane in response.table:
+        digest.update(plane.tobytes())
+        yield
+    return digest.digest()
 
 
 def _solve_cube(response: Response) -> Generator[None, None, np.ndarray]:

@@ -200,6 +200,29 @@ def test_the_compositor_shows_the_result_under_the_artists_view(
     assert np.array_equal(again, render)
 
 
+def test_a_new_render_is_not_covered_by_the_result_of_the_old_one(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable
+) -> None:
+    backend("darken")
+    if bpy.app.version >= (5, 2, 0):
+        garment_scene.render.compositor_device = "CPU"
+    display_picture = addon("picture.render_passes").display_picture
+    translate_and_wait(addon)
+    bpy.ops.render.render()
+    addon("history.freshness").compare_renders()
+    result = display_picture(garment_scene)
+    bpy.ops.render.render()
+    assert np.array_equal(display_picture(garment_scene), result), "the same render keeps its result"
+    garment_scene.camera.location.z = 2.5
+    bpy.ops.render.render()
+    addon("history.freshness").compare_renders()
+    bpy.ops.render.render()
+    shown = display_picture(garment_scene)
+    addon("compositor").mix_socket(garment_scene).default_value = 0.0
+    bpy.ops.render.render()
+    assert np.array_equal(shown, display_picture(garment_scene))
+
+
 def test_another_file_was_opened_meanwhile(
     addon: Callable, garment_scene: bpy.types.Scene, backend: Callable, tmp_path: Path
 ) -> None:
