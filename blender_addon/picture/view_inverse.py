@@ -27,7 +27,7 @@ AXIS = np.minimum(np.arange(SIDE) * (1 << CELL_BITS) / 65535.0, 1.0)
 STRIDES = np.array([SIDE * SIDE, SIDE, 1], np.int32)
 DECODED_LEVELS = 1 << 18
 COARSEST_SIDE = 17
-ITERATIONS = {17: 20, 33: 6, SIDE: 3}
+ITERATIONS = {17: 20, 33: 6, SIDE: 2}
 """Side of a cube -> steps of the solver; each cube begins where the coarser one ended."""
 POINTS_AT_ONCE = 1024
 """Solved between two pauses; one to two milliseconds."""
