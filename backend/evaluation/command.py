@@ -10,7 +10,7 @@ import typer
 
 from protocol import TranslationRequest
 
-STRENGTHS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+STRENGTHS = "0.1,0.2,0.3,0.4,0.5,0.6,0.7"
 PHASES = ("generate", "sample", "report")
 
 
@@ -32,6 +32,7 @@ def evaluate(
         float, typer.Option(help="Strength of every method.")
     ] = TranslationRequest.garment_strength,
     sweep: Annotated[int, typer.Option(help="Renders of the curve over the strength; 0: no curve.")] = 0,
+    strengths: Annotated[str, typer.Option(help="Points of that curve, with commas between.")] = STRENGTHS,
     seeds: Annotated[int, typer.Option(help="Random seeds of a method that draws.")] = 3,
     limit: Annotated[int | None, typer.Option(help="Renders, at most.")] = None,
     pictures: Annotated[int, typer.Option(help="Garments in the side-by-side pictures.")] = 16,
@@ -64,7 +65,8 @@ def evaluate(
             raise typer.BadParameter(f"no {what} {unknown[0]!r}; there are {', '.join(known)}")
     try:
         found = find_renders(renders, limit)
-        plan = Plan(out, names, found, found[:sweep], strength, STRENGTHS, seeds)
+        points = [float(point) for point in strengths.split(",")]
+        plan = Plan(out, names, found, found[:sweep], strength, points, seeds)
         options = work.Options(model, device, photos, pictures, replicates, page, section)
         work.evaluate(plan, options, [work.Phase(name) for name in phases])
     except (UnusableFolderError, ValueError) as error:

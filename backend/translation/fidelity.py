@@ -16,6 +16,11 @@ from .filters import gaussian_blur
 
 ALIGNMENT_LIMIT = 0.25
 """Pixels of displacement from which a result is called misaligned."""
+SSIM_LIMIT = 0.90
+HIGHPASS_LIMIT = 0.80
+"""SSIM, and correlation of the fine structure, below which the texture is called drifted."""
+COLOUR_LIMIT = 3.0
+"""Mean CIEDE2000 above which the colour is called drifted: a difference that is seen at a glance."""
 MARGIN = 16
 """Pixels around the garment's box that the filters may look at."""
 LUMA = (0.2126, 0.7152, 0.0722)
@@ -52,6 +57,28 @@ def measure(
         "highpass_garment": _correlation(fine[0], fine[1], weight),
         "alignment_px": displacement(*(plane[0, 0].numpy() for plane in (*fine, soft))),
     }
+
+
+def drift_warnings(report: dict[str, float]) -> list[str]:
+    """Sentences on where the garment left the render's by more than the limits; none for a faithful result.
+
+    Args:
+        report: What `measure` gave.
+    """
+    warnings = []
+    if report["alignment_px"] >= ALIGNMENT_LIMIT:
+        warnings.append(f"the garment is displaced by {report['alignment_px']:.2f} pixels")
+    if report["ssim_garment"] < SSIM_LIMIT or report["highpass_garment"] < HIGHPASS_LIMIT:
+        warnings.append(
+            f"the garment's texture drifted (SSIM {report['ssim_garment']:.2f}, fine structure"
+            f" {report['highpass_garment']:.2f}): lower garment_strength, or raise texture_lock and detail"
+        )
+    if report["delta_e_garment"] > COLOUR_LIMIT:
+        warnings.append(
+            f"the garment's colour drifted (CIEDE2000 {report['delta_e_garment']:.1f}): lower garment_strength or"
+            " guidance_scale"
+        )
+    return warnings
 
 
 def peak_memory_bytes(device: torch.device) -> int | None:

@@ -28,7 +28,7 @@ from .attention import TextureControl
 from .batch import Batch
 from .colour import keep_colour
 from .detail import restore_detail
-from .fidelity import ALIGNMENT_LIMIT, measure, peak_memory_bytes
+from .fidelity import drift_warnings, measure, peak_memory_bytes
 from .guidance import guided_noise
 from .loading import load_model
 from .model import Model
@@ -57,8 +57,8 @@ class Translation:
         report: The figures of `fidelity.measure`, and `peak_memory_bytes` where the system tells it.
         seconds: Time in each stage, by the stage's name; of the whole batch.
         recipe: What reproduces the image (`recipe.write_recipe`), the memory `plan` and the `kernels` that made
-            it, how many steps of the inversion were `reused` from an earlier look, and `warnings`, sentences
-            on what is wrong with the result.
+            it, how many steps of the inversion were `reused` from an earlier look, the figures of
+            `fidelity.measure` as `fidelity`, and `warnings`, sentences on what is wrong with the result.
     """
 
     image: np.ndarray[Any, Any]
@@ -149,6 +149,7 @@ class Translator:
         translations = []
         for picture, image, recipe in zip(work.pictures, images, recipes, strict=True):
             report = measure(picture.seen, see(image), picture.garment)
+            recipe["fidelity"] = dict(report)
             if (peak := peak_memory_bytes(self.model.device)) is not None:
                 report["peak_memory_bytes"] = float(peak)
             recipe["warnings"] = self._warnings(request, report)
@@ -312,9 +313,7 @@ class Translator:
         return self._passes[shape]
 
     def _warnings(self, request: TranslationRequest, report: dict[str, float]) -> list[str]:
-        warnings = []
-        if report["alignment_px"] >= ALIGNMENT_LIMIT:
-            warnings.append(f"the garment is displaced by {report['alignment_px']:.2f} pixels")
+        warnings = drift_warnings(report)
         if self.model.negative is None and request.guidance_scale != 1:
             warnings.append(f"the model {self.model.name} has no domain, so guidance_scale had no effect")
         return warnings

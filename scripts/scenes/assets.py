@@ -14,11 +14,11 @@ _NOT_GARMENT = ("Head", "Neck", "Hand", "Eye", "Jaw")
 
 
 class AssetLibrary:
-    """The listed GLB files of one folder, imported on first use."""
+    """The listed GLB files of one folder, imported on first use; without a folder an empty library."""
 
-    def __init__(self, folder: Path, index: str) -> None:
+    def __init__(self, folder: Path | None, index: str) -> None:
         self.folder = folder
-        self.entries = json.loads((folder / index).read_text(encoding="utf-8"))
+        self.entries = json.loads((folder / index).read_text(encoding="utf-8")) if folder else []
         self._groups: dict[str, list[bpy.types.Object]] = {}
 
     def fetch(self, file: str) -> list[bpy.types.Object]:

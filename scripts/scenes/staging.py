@@ -57,7 +57,8 @@ class Stage:
 
 def stage_picture(stage: Stage, rng: np.random.Generator, width: int, height: int) -> Subject:
     """Set up one picture in the current scene: subject, surroundings, camera, light."""
-    kind = str(rng.choice(list(_KINDS), p=list(_KINDS.values())))
+    shares = {kind: share for kind, share in _KINDS.items() if _can_show(stage, kind)}
+    kind = str(rng.choice(list(shares), p=np.array(list(shares.values())) / sum(shares.values())))
     close = bool(rng.random() < CLOSE_UPS)
     subject, direction = _SET_UPS[kind](stage, rng, close)
     bpy.context.view_layer.update()
@@ -77,6 +78,13 @@ def stage_picture(stage: Stage, rng: np.random.Generator, width: int, height: in
         frame_points(camera, points, direction, float(rng.uniform(0.8, 1.04)), roll)
     light_up(scene, rng, spot, direction, float(np.clip(np.ptp(points, axis=0).max(), 0.4, 2.0)))
     return subject
+
+
+def _can_show(stage: Stage, kind: str) -> bool:
+    """Whether the libraries have what a kind of picture needs; cuts and drapes need nothing."""
+    if kind == "avatar":
+        return bool(stage.avatars.entries)
+    return bool(stage.garments.entries) or kind not in ("form", "laid", "wall")
 
 
 def _from_front(rng: np.random.Generator, spread: float, low: float, high: float) -> Vector:

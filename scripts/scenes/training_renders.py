@@ -5,6 +5,8 @@ Run with the Python of a `bpy` 5.0 environment, from `scripts/`:
 
     python -m scenes.training_renders --garments DIR --avatars DIR --out DIR --count N --seed S [--split heldout]
 
+Without garments and avatars it renders what the scripts can cut and drape themselves.
+
 Writes `000123.png` (display-referred, 384x512 or 512x384), `000123.mask.png` (garment coverage, 8 bit) and one
 line in `renders.csv` for each picture. Picture i depends on (seed, i, split) only; finished pictures are skipped.
 """
@@ -49,8 +51,8 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--garments", type=Path, required=True)
-    parser.add_argument("--avatars", type=Path, required=True)
+    parser.add_argument("--garments", type=Path, help="folder with garments.json; without it none are shown")
+    parser.add_argument("--avatars", type=Path, help="folder with avatars.json; without it none are shown")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--start", type=int, default=0, help="first index")

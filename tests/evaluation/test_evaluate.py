@@ -60,7 +60,7 @@ def finished(adapted, renders, photo_features, tmp_path_factory):
         2,
     )
     for methods in (",".join(NAMES[:6]), ",".join(NAMES[6:])):
-        result = run(*common, "--methods", methods, "--seeds", 2, "--sweep", 1, "--phase", "generate")
+        result = run(*common, "--methods", methods, "--phase", "generate")
         assert result.exit_code == 0, result.output
     result = run(
         *common, "--seeds", 2, "--sweep", 1, "--replicates", 20, "--phase", "sample", "--phase", "report"
@@ -82,7 +82,7 @@ def test_the_report_has_every_row_and_column_with_its_interval(finished):
             assert row[f"{figure}_low"] <= row[f"{figure}_high"]
             assert isinstance(row[figure], float)
     assert {(row["method"], row["strength"]) for row in content["sweep"]} == {
-        (method, strength / 10) for method in ("sdedit", "released", "ours") for strength in range(1, 8)
+        (method, strength) for method in ("sdedit", "released", "ours") for strength in (0.1, 0.3)
     }
     assert (finished[0] / "curve.svg").is_file()
     assert len(list((finished[0] / "pictures").glob("*.jpg"))) == 2
@@ -104,7 +104,7 @@ def test_what_is_there_is_not_made_again_and_what_a_kill_broke_is(finished):
     lines = (folder / "results.jsonl").read_text().splitlines(keepends=True)
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*.png")}
     (folder / "results.jsonl").write_text(lines[0] + lines[1][:40])
-    assert run(*common, "--methods", "sdedit", "--seeds", 2, "--phase", "generate").exit_code == 0
+    assert run(*common, "--methods", "sdedit", "--phase", "generate").exit_code == 0
     after = {path: path.stat().st_mtime_ns for path in folder.glob("*.png")}
     assert [after[path] == before[path] for path in sorted(before)] == [True, False]
 

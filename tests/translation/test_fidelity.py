@@ -8,7 +8,7 @@ from garment_samples import box_mask, picture
 from skimage.metrics import structural_similarity
 
 from backend.translation.colour_difference import ciede2000, srgb_to_lab
-from backend.translation.fidelity import measure
+from backend.translation.fidelity import COLOUR_LIMIT, HIGHPASS_LIMIT, SSIM_LIMIT, drift_warnings, measure
 
 # Published with the formula (Sharma, Wu, Dalal 2005): L1 a1 b1, L2 a2 b2, difference. The pairs probe the hue's
 # discontinuities, the rotation term and near-neutral colours.
@@ -141,3 +141,29 @@ def test_a_zoom_is_found() -> None:
     zoomed = torch.nn.functional.grid_sample(image, grid, mode="bicubic", align_corners=False)
     report = measure(cloth(), zoomed[0].permute(1, 2, 0).numpy(), MASK)
     assert 0.25 < report["alignment_px"] < 1.0
+
+
+FAITHFUL = {"ssim_garment": 0.95, "highpass_garment": 0.95, "delta_e_garment": 1.0, "alignment_px": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("drift", "words"),
+    [
+        ({}, None),
+        ({"ssim_garment": SSIM_LIMIT - 0.01}, "texture drifted"),
+        ({"highpass_garment": HIGHPASS_LIMIT - 0.01}, "texture drifted"),
+        ({"delta_e_garment": COLOUR_LIMIT + 0.1}, "colour drifted"),
+        ({"alignment_px": 0.3}, "displaced by 0.30 pixels"),
+    ],
+)
+def test_what_drifted_is_told(drift: dict[str, float], words: str | None) -> None:
+    warnings = drift_warnings({**FAITHFUL, **drift})
+    assert [words in warning for warning in warnings] == ([True] if words else [])
+
+
+def test_a_blurred_and_a_tinted_garment_are_warned_of() -> None:
+    image = as_float(picture(192, 192))
+    blurred = torch.nn.functional.avg_pool2d(torch.from_numpy(image).permute(2, 0, 1)[None], 5, 1, 2)
+    [texture] = drift_warnings(measure(image, blurred[0].permute(1, 2, 0).numpy(), MASK))[:1]
+    [colour] = drift_warnings(measure(image, (image * (1.0, 1.0, 0.8)).astype(np.float32), MASK))
+    assert "texture" in texture and "colour" in colour
