@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 import time
 from collections.abc import Callable
@@ -86,17 +87,12 @@ class Bench:
         if not description["unet_lora"]:
             raise ValueError(f"{self._folder / 'domain'} has no LoRA: its model itself was fine-tuned")
         with tempfile.TemporaryDirectory() as folder:
-            model = Path(folder) / self._folder.name
-            model.mkdir()
-            for part in self._folder.iterdir():
-                if part.name != "domain":
-                    (model / part.name).symlink_to(part.resolve())
-            (model / "domain").mkdir()
-            embedding = description["negative_embedding"]
-            (model / "domain" / embedding).symlink_to((self._folder / "domain" / embedding).resolve())
-            description["unet_lora"] = None
-            (model / "domain" / "domain.json").write_text(json.dumps(description), encoding="utf-8")
-            return Translator.load(model, self._device)
+            domain, embedding = Path(folder), description["negative_embedding"]
+            shutil.copy(self._folder / "domain" / embedding, domain)
+            (domain / "domain.json").write_text(
+                json.dumps({**description, "unet_lora": None}), encoding="utf-8"
+            )
+            return Translator.load(self._folder, self._device, domain)
 
     @cached_property
     def without_negative(self) -> Translator:
@@ -189,7 +185,8 @@ def _ours(
         planes: dict[PlaneName, np.ndarray] = {PlaneName.IMAGE: subject.pixels}
         if masked:
             planes[PlaneName.GARMENT] = subject.coverage
-        translation = translator(bench).translate(request, planes)
+        # A translator remembers the renders that it has seen; every method is to start from nothing.
+        translation = Translator(translator(bench).model).translate(request, planes)
         return Outcome(translation.image, sum(translation.seconds.values()))
 
     return run

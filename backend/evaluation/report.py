@@ -72,6 +72,11 @@ class Plan:
         seeds = self.seeds if method in METHODS and METHODS[method].random else 1
         return [RunFolder(self.out, method, self.strength, seed) for seed in range(seeds)]
 
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """The methods, and beside `no_op` the controls."""
+        return (*self.methods, *(CONTROLS if "no_op" in self.methods else ()))
+
     def sweep(self) -> list[RunFolder]:
         """The runs of the curve, one seed each."""
         swept = [method for method in self.methods if METHODS[method].swept] if self.swept else []
@@ -79,7 +84,7 @@ class Plan:
 
     def work(self) -> list[tuple[RunFolder, Sequence[Render]]]:
         """Every run with the renders that it needs."""
-        rows = [(run, self.renders) for method in (*self.methods, *CONTROLS) for run in self.runs(method)]
+        rows = [(run, self.renders) for method in self.scored for run in self.runs(method)]
         done = {run for run, _ in rows}
         return rows + [(run, self.swept) for run in self.sweep() if run not in done]
 
@@ -93,7 +98,7 @@ def score_all(
         seconds: Timings of each method on an idle device; of a method without any, those of its pictures are taken.
     """
     table = {}
-    for method in (*plan.methods, *CONTROLS):
+    for method in plan.scored:
         runs = plan.runs(method)
         table[method] = scorer.score([read_run(run, plan.renders, network) for run in runs])
         timed = np.array(seconds[method]) if method in seconds else runs[0].column(plan.renders, "seconds")

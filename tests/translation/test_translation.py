@@ -12,6 +12,7 @@ from garment_samples import box_mask, picture
 
 from backend.translation import Cancelled, Translator, pipeline
 from backend.translation.batch import Batch
+from backend.translation.fidelity import drift_warnings
 from backend.translation.plans import PLANS, Plan
 from protocol.errors import ErrorCode, MakeRealError
 from protocol.messages import Stage
@@ -132,7 +133,14 @@ def test_the_recipe_reproduces(translators: dict[str, Translator], planes: Plane
         "guidance_gain": 1.0,
     }
     assert recipe["planes"].keys() == {"image", "garment"}
-    assert (recipe["plan"], recipe["kernels"]) == ("full", "eager") and recipe["warnings"] == []
+    assert (recipe["plan"], recipe["kernels"]) == ("full", "eager")
+    assert recipe["fidelity"].keys() == {
+        "ssim_garment",
+        "delta_e_garment",
+        "highpass_garment",
+        "alignment_px",
+    }
+    assert recipe["warnings"] == drift_warnings(recipe["fidelity"])
 
 
 @pytest.mark.parametrize(
