@@ -31,6 +31,7 @@ def evaluate(
     strength: Annotated[
         float, typer.Option(help="Strength of every method.")
     ] = TranslationRequest.garment_strength,
+    steps: Annotated[int, typer.Option(help="DDIM steps of every method.")] = TranslationRequest.steps,
     sweep: Annotated[int, typer.Option(help="Renders of the curve over the strength; 0: no curve.")] = 0,
     strengths: Annotated[str, typer.Option(help="Points of that curve, with commas between.")] = STRENGTHS,
     seeds: Annotated[int, typer.Option(help="Random seeds of a method that draws.")] = 3,
@@ -67,7 +68,7 @@ def evaluate(
         found = find_renders(renders, limit)
         points = [float(point) for point in strengths.split(",")]
         plan = Plan(out, names, found, found[:sweep], strength, points, seeds)
-        options = work.Options(model, device, photos, pictures, replicates, page, section)
+        options = work.Options(model, device, steps, photos, pictures, replicates, page, section)
         work.evaluate(plan, options, [work.Phase(name) for name in phases])
     except (UnusableFolderError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error

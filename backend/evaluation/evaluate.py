@@ -47,6 +47,7 @@ class Options:
     Args:
         model: SD-format directory with its domain.
         device: `cpu`, `cuda` or `cuda:n`.
+        steps: DDIM steps over the whole schedule.
         photos: Folder of photos or file of their features; None for the features that the repository carries.
         pictures: Garments in the side-by-side pictures.
         replicates: Draws of the bootstrap.
@@ -56,6 +57,7 @@ class Options:
 
     model: Path
     device: str
+    steps: int
     photos: Path | None
     pictures: int
     replicates: int
@@ -65,7 +67,7 @@ class Options:
 
 def make_pictures(plan: Plan, options: Options) -> None:
     """Phase `generate`: whatever is missing of the methods' pictures."""
-    bench = Bench(options.model, options.device)
+    bench = Bench(options.model, options.device, options.steps)
     for run, renders in plan.work():
         start = time.monotonic()
         for number, name in enumerate(generate(bench, run, renders), 1):
@@ -76,7 +78,7 @@ def make_pictures(plan: Plan, options: Options) -> None:
 
 def time_methods(plan: Plan, options: Options) -> None:
     """Phase `time`: seconds of each method on the first pictures, after one that warms the device up."""
-    bench = Bench(options.model, options.device)
+    bench = Bench(options.model, options.device, options.steps)
     subjects = [read_subject(render) for render in plan.renders[:TIMED_PICTURES]]
     path = plan.out / "seconds.json"
     known = read_seconds(plan.out)
@@ -117,6 +119,7 @@ def write_report(plan: Plan, options: Options) -> None:
     about = {
         "model": options.model.resolve().name,
         "device": device_name(options.device),
+        "steps": options.steps,
         "photos": photos.pictures,
         "photo_patches": len(photos.patches.owners),
         "replicates": options.replicates,
