@@ -18,13 +18,13 @@ demo: $(VENV)/.ready $(BPY_5_0) $(EXTENSION)  ## Render a garment, press the but
 # A few renders of our own, every method, on the CPU; RENDERS=DIR (NAME.png, NAME.mask.png) and PHOTOS=DIR take yours.
 BENCH_RENDERS := out/bench/renders
 RENDERS ?= $(BENCH_RENDERS)
-BENCH_COUNT ?= 6
+BENCH_COUNT ?= 4
 
 bench: $(VENV)/.ready $(if $(filter $(BENCH_RENDERS),$(RENDERS)),$(BPY_5_0))  ## The benchmark on a small set, into out/bench/
 	$(if $(filter $(BENCH_RENDERS),$(RENDERS)),cd scripts && ../$(BUILD)/bpy-5.0/bin/python -m scenes.training_renders \
 	  --out ../$(BENCH_RENDERS) --count $(BENCH_COUNT) --seed 7 --split heldout)
 	$(VENV)/bin/make-real evaluate --model backend/starter --renders $(RENDERS) --out out/bench --limit $(BENCH_COUNT) \
-	  --seeds 1 $(if $(PHOTOS),--photos $(PHOTOS)) $(if $(PAGE),--page $(PAGE) --section small)
+	  --seeds 1 --steps 25 $(if $(PHOTOS),--photos $(PHOTOS)) $(if $(PAGE),--page $(PAGE) --section small)
 	@cat out/bench/benchmark.md
 
 test: check unit $(BLENDERS) $(NEWER_BLENDERS)  ## Every check and test

@@ -84,8 +84,8 @@ class RunFolder:
         with (self.path / "results.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps({"name": render.name, **record}) + "\n")
 
-    def column(self, renders: Sequence[Render], name: str) -> Float[np.ndarray, " pictures"]:
-        """One figure of each render's result.
+    def results(self, renders: Sequence[Render]) -> list[dict[str, Any]]:
+        """What is known of each render's result.
 
         Raises:
             UnusableFolderError: A result is missing.
@@ -95,25 +95,24 @@ class RunFolder:
         if missing:
             raise UnusableFolderError(
                 f"{self.path} lacks {len(missing)} of {len(renders)} results, {missing[0]} first:"
-                f" run `make-real evaluate` with `--methods {self.method}` to its end"
+                f" run `make-real evaluate` with `--methods {self.method} --phase generate` to its end"
             )
-        return np.array([records[render.name][name] for render in renders])
+        return [records[render.name] for render in renders]
 
-    def sample(self, renders: Sequence[Render], network: PictureFeatures | None) -> PictureSample:
-        """Features of the results, from `sample.safetensors` if they are of these very pictures, else computed.
+    def column(self, renders: Sequence[Render], name: str) -> Float[np.ndarray, " pictures"]:
+        """One figure of each render's result. Raises UnusableFolderError."""
+        return np.array([result[name] for result in self.results(renders)])
 
-        Args:
-            network: None where features must be there.
+    def sample(self, renders: Sequence[Render], network: PictureFeatures) -> PictureSample:
+        """Features of the results, from a file beside them if it is of these very pictures, else computed.
 
         Raises:
-            UnusableFolderError: There are none and there is no network.
+            UnusableFolderError: A result is missing.
         """
-        recipes = json.dumps([self.records()[render.name]["recipe"] for render in renders])
+        recipes = json.dumps([result["recipe"] for result in self.results(renders)])
         key = hashlib.blake2b(recipes.encode(), digest_size=16).hexdigest()
         path = self.path / f"sample-{key}.safetensors"
         if not path.is_file():
-            if network is None:
-                raise UnusableFolderError(f"{self.path} has no features of these {len(renders)} results")
             sample_pictures(
                 ((read_rgb(self.picture(r)), garment_corners(r.coverage())) for r in renders), network
             ).save(path)

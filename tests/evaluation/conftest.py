@@ -30,10 +30,12 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model with a negative embedding and a LoRA."""
+    """A tiny model with a negative embedding, which takes the pictures below in one window."""
     folder = tmp_path_factory.mktemp("models") / "tiny"
     folder.mkdir()
-    return write_starter_shape(folder)
+    write_starter_shape(folder)
+    (folder / "make_real.json").write_text(f'{{"native": [{WIDTH}, {HEIGHT}]}}')
+    return folder
 
 
 @pytest.fixture(scope="session")
