@@ -77,7 +77,8 @@ def main() -> int:
 
 def serve(server: ScriptedServer, script: str, starts: int) -> None:
     """Translate every job that has all its planes."""
-    parent = int(sys.argv[sys.argv.index("--parent-pid") + 1])
+    has_parent = "--parent-pid" in sys.argv
+    parent = int(sys.argv[sys.argv.index("--parent-pid") + 1]) if has_parent else os.getpid()
     done: set[str] = set()
     while is_alive(parent):
         server.pump()

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 import bpy
 import pytest
 from conftest import MODULE, ROOT, package_path
+from test_panels import Layout
 from test_translate import TIMEOUT_S, pump_until, translate_and_wait
 
 sys.path[:0] = [str(ROOT / "tests" / "installation"), str(ROOT / "tests" / "protocol"), str(ROOT)]
@@ -50,7 +51,16 @@ def chosen(addon: Callable, scene: bpy.types.Scene) -> Iterator[bpy.types.AddonP
     """The extension's preferences, put back afterwards."""
     preferences = bpy.context.preferences.addons[MODULE].preferences
     yield preferences
-    for name in ("location", "install_folder", "torch", "program", "device", "release_before_render"):
+    names = (
+        "location",
+        "install_folder",
+        "torch",
+        "program",
+        "device",
+        "keep_running",
+        "release_before_render",
+    )
+    for name in names:
         preferences.property_unset(name)
 
 
@@ -311,6 +321,80 @@ def test_diagnostics_tell_what_support_needs_and_no_secret(
     for name in ("server_public_key", "client_public_key", "client_secret_key"):
         assert getattr(connection, name).decode() not in text
     assert str(Path.home()) not in text
+
+
+class Shown:
+    """The preferences with a layout of our own, as Blender gives them one to draw on."""
+
+    def __init__(self, preferences: bpy.types.AddonPreferences) -> None:
+        self.layout = Layout()
+        self._preferences = preferences
+
+    def __getattr__(self, name: str):
+        return getattr(self._preferences, name)
+
+
+@pytest.mark.parametrize(
+    ("location", "installing", "shown", "hidden"),
+    [
+        ("LOCAL", False, {"make_real.install_backend", "torch", "device"}, {"make_real.paste_connection"}),
+        ("LOCAL", True, {"make_real.cancel_installation", "torch"}, {"make_real.install_backend"}),
+        (
+            "REMOTE",
+            False,
+            {"make_real.choose_connection", "make_real.paste_connection"},
+            {"torch", "program"},
+        ),
+    ],
+)
+def test_preferences_show_what_can_be_done(
+    addon: Callable,
+    chosen: bpy.types.AddonPreferences,
+    location: str,
+    installing: bool,
+    shown: set[str],
+    hidden: set[str],
+) -> None:
+    chosen.location = location
+    pump, progress = addon("session.pump"), addon("backend.installation").Progress
+    pump.installation().progress = progress("Installing PyTorch", 4, 7) if installing else None
+    pump.conductor().dispatch(
+        addon("session.events").Failed(addon("protocol").MakeRealError("install_failed", "why"))
+    )
+    preferences = Shown(chosen)
+    context = SimpleNamespace(preferences=bpy.context.preferences, region=SimpleNamespace(width=600))
+    try:
+        type(chosen).draw(preferences, context)
+    finally:
+        pump.installation().progress = None
+        pump.conductor().dispatch(addon("session.events").StopClicked())
+    drawn = set(preferences.layout.drawn)
+    assert shown | {"make_real.copy_diagnostics", "release_before_render"} <= drawn
+    assert not hidden & drawn
+    assert "Installing PyTorch (4/7)" in drawn or "why" in drawn
+
+
+def test_every_preference_has_a_tooltip(chosen: bpy.types.AddonPreferences) -> None:
+    own = {"bl_idname", "name", "rna_type"}
+    for prop in chosen.bl_rna.properties:
+        if prop.identifier not in own:
+            assert len(prop.description) > 20, prop.identifier
+
+
+def test_a_backend_that_was_told_to_stay_outlives_the_extension(
+    addon: Callable, scene: bpy.types.Scene, chosen: bpy.types.AddonPreferences, backend: Callable
+) -> None:
+    folder = backend("invert")
+    chosen.keep_running = True
+    bpy.ops.make_real.start_backend()
+    addon("session.pump").run_until_idle(TIMEOUT_S)
+    assert "--parent-pid" not in (folder / "starts.txt").read_text()
+    pid = addon("protocol").read_connection().pid
+    addon("session.pump").conductor().quit()
+    time.sleep(0.5)
+    assert addon("protocol").is_alive(pid)
+    os.kill(pid, signal.SIGTERM)
+    os.waitpid(pid, 0)
 
 
 KILLED_BLENDER = """

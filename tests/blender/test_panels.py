@@ -60,6 +60,7 @@ class Layout:
         emboss: bool = True,
         icon: str = "NONE",
         icon_only: bool = False,
+        expand: bool = False,
     ) -> None:
         assert icon in ICONS, icon
         assert name in data.bl_rna.properties
