@@ -17,7 +17,6 @@ from .history.recorder import Recorder
 from .masks import cryptomatte, picked
 from .masks import planes as mask_planes
 from .picture import exr, render_passes, results, source
-from .picture.view_transform import View
 from .protocol import Finished, PlaneName, TranslationRequest
 from .session.conductor import Collecting, Storing, Ticket
 
@@ -122,7 +121,9 @@ def recollect(scene: bpy.types.Scene, entry: Entry) -> Reading:
     planes = kept_renders.load(folder, entry.render)
     here = results.destination(scene, folder, planes.get(PlaneName.GARMENT))
     # Without its source it does not go into the compositor: its light stands beside the first one already.
-    target = replace(here, frame=entry.frame, view=View(**entry.view))
+    # A view that another release recorded may lack what this one knows, and the other way round.
+    known = {name: value for name, value in entry.view.items() if hasattr(here.view, name)}
+    target = replace(here, frame=entry.frame, view=replace(here.view, **known))
     return _at_once(Collected(planes, target, entry.collected))
 
 
