@@ -26,7 +26,7 @@ GARMENT = ("Dress", "Waistband", "Button")
 """Beginnings of the names of the objects that make up the demo's garment."""
 RENDER_TIMEOUT_S = 600.0
 TRANSLATION_TIMEOUT_S = 1200.0
-SAMPLES = 4
+SAMPLES = 24
 
 
 def module(name: str) -> Any:
@@ -203,9 +203,16 @@ def check_undo(area: bpy.types.Area) -> Story:
 
 
 def compare(area: bpy.types.Area, out: Path) -> Story:
-    """The slider between the render and the result."""
-    yield from fit(area)
+    """The slider: on one side of the line the render is drawn, on the other the result stays."""
+    before = stage.seen(stage.region_of(area, "WINDOW")).astype(int)
+    with stage.within(area):
+        bpy.ops.make_real.compare()
+    yield from stage.until(lambda: changed(area, before) > 0.01, "the slider", 60.0)
+    yield 1.0
     yield from stage.photograph(out / "slider.png", area)
+    with stage.within(area):
+        bpy.ops.make_real.compare()
+    yield 0.5
 
 
 def show_preferences(out: Path) -> Story:

@@ -86,3 +86,13 @@ def _value(struct: bpy.types.bpy_struct, prop: bpy.types.Property, depth: int) -
 
 def _item(item: Any, depth: int) -> Any:
     return item.name_full if isinstance(item, bpy.types.ID) else properties(item, depth + 1)
+
+
+def of_windows() -> dict[str, Any]:
+    """What each window shows: its scene, workspace and mode, and each area's kind and picture."""
+    result: dict[str, Any] = {}
+    for number, window in enumerate(bpy.context.window_manager.windows):
+        areas = [(area.type, area.ui_type, area.width, area.height) for area in window.screen.areas]
+        shown = (window.scene.name, window.view_layer.name, window.workspace.name, window.screen.name)
+        result[str(number)] = {"shown": shown, "areas": areas, "mode": bpy.context.mode}
+    return result
