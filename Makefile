@@ -10,7 +10,7 @@ NEWER_BLENDERS := blender-5.1 blender-5.2
 EXTENSION := dist/make_real-0.1.0.zip
 TEST_BLENDER = MAKE_REAL_PROGRAM=$(CURDIR)/$(VENV)/bin/make-real $(BUILD)/bpy-$*/bin/python -m pytest tests/blender
 
-.PHONY: bench demo test check format extension archive unit $(BLENDERS) $(NEWER_BLENDERS) clean
+.PHONY: bench demo test check format extension archive unit $(BLENDERS) $(NEWER_BLENDERS) clean screenshots measure-main-thread
 
 demo: $(VENV)/.ready $(BPY_5_0) $(EXTENSION)  ## Render a garment, press the button, leave pictures and a report in out/demo/
 	MAKE_REAL_PROGRAM=$(CURDIR)/$(VENV)/bin/make-real $(BUILD)/bpy-5.0/bin/python scripts/demo.py $(EXTENSION) out/demo
@@ -56,6 +56,16 @@ $(NEWER_BLENDERS): blender-%: $(EXTENSION)
 	@if scripts/environment.sh python 3.13 >/dev/null; then \
 	  $(MAKE) --no-print-directory $(BUILD)/bpy-$*/.ready && $(TEST_BLENDER); \
 	else echo "SKIPPED: Blender $* needs Python 3.13, which this machine does not have."; fi
+
+# Needs Blender 4.2 or later (BLENDER=...), an X display (xvfb-run will do), xdotool and ImageMagick.
+BLENDER := blender
+screenshots: $(VENV)/.ready $(EXTENSION) $(BUILD)/bpy-4.2/.ready  ## Drive a real window, check and photograph it; pictures in out/window/
+	$(BUILD)/bpy-4.2/bin/python scripts/window/make_scene.py out/window/garment.blend
+	MAKE_REAL_PROGRAM=$(CURDIR)/$(VENV)/bin/make-real python3 scripts/window/photograph.py --blender $(BLENDER) \
+	  --blend out/window/garment.blend --out out/window
+
+measure-main-thread: $(EXTENSION) $(BPY_5_0)  ## How long Blender stands still; rewrites the section in docs/main_thread.md
+	$(BUILD)/bpy-5.0/bin/python scripts/measure_main_thread.py $(EXTENSION) docs/main_thread.md
 
 $(EXTENSION): $(VENV)/.ready $(BPY_5_0) scripts/build_extension.py $(wildcard blender_addon/* blender_addon/*/*.py blender_addon/backend/locks/*) $(wildcard protocol/*.py)
 	$(PYTHON) scripts/build_extension.py

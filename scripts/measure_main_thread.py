@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How long Blender stands still for Make Real: the click, the ticks, the result; and whether anything grows.
 
-    .build/bpy-5.0/bin/python scripts/measure_main_thread.py dist/make_real-0.1.0.zip docs/performance.md
+    .build/bpy-5.0/bin/python scripts/measure_main_thread.py dist/make_real-0.1.0.zip docs/main_thread.md
 
 Renders two glowing cubes with Cryptomatte and a 32-bit light at each size, translates them with the scripted backend
 of the tests (real protocol, real sockets, no model), and drives the extension as its timer does. Processor time of
