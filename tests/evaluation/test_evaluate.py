@@ -48,7 +48,7 @@ def run(*arguments: object):
 def finished(adapted, renders, photo_features, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     common = ("--model", adapted, "--renders", renders, "--out", out, "--photos", photo_features)
-    common += ("--limit", 2, "--steps", 10, "--seeds", 2, "--sweep", 1, "--strengths", "0.1,0.3")
+    common += ("--limit", 2, "--steps", 10, "--seeds", 2, "--sweep", 2, "--strengths", "0.1,0.3")
     for methods in (",".join(NAMES[:6]), ",".join(NAMES[6:])):
         result = run(*common, "--methods", methods, "--phase", "generate")
         assert result.exit_code == 0, result.output
