@@ -86,7 +86,9 @@ def _set_open(tree: bpy.types.NodeTree, numbers: tuple[int, ...]) -> None:
     factor.driver_remove("default_value")
     curve = factor.driver_add("default_value")
     curve.driver.type, curve.driver.expression = "SCRIPTED", "frame"
-    # A new driver has a line through it.
+    # A new driver has a line: a modifier in Blender 4, two keyframes in Blender 5.
+    for modifier in list(curve.modifiers):
+        curve.modifiers.remove(modifier)
     curve.keyframe_points.clear()
     curve.extrapolation = "CONSTANT"
     steps = [(numbers[0] - 1 if numbers else 0, 0.0)]
