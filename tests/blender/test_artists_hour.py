@@ -99,6 +99,8 @@ def test_artists_hour(
     # Save, close the backend and Blender, and come back.
     bpy.ops.wm.save_mainfile()
     bpy.ops.make_real.stop_backend()
+    while addon("protocol").read_connection() is not None:
+        addon("session.pump").pump(0.05)
     bpy.ops.wm.read_homefile(use_empty=True)
     bpy.ops.wm.open_mainfile(filepath=str(blend))
     scene = bpy.context.scene
