@@ -64,7 +64,10 @@ def setting(name: str, text: str) -> Any:
 def serve(
     parent_pid: Annotated[int | None, typer.Option(help="End when this process ends.")] = None,
     model_dir: ModelDirs = None,
-    device: Device = "auto",
+    device: Annotated[
+        str,
+        typer.Option(help="auto, cpu, cuda or cuda:<n>; several with commas, or cuda:all, share the work."),
+    ] = "auto",
     data_dir: DataDir = None,
     listen: Annotated[
         str | None,

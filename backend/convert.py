@@ -113,6 +113,8 @@ def convert(
                 print(_convert_one(task, request, model, engine, on_progress), flush=True)
             except MakeRealError as error:
                 on_error(MakeRealError(error.code, f"{task.image}: {error.detail}"))
+            while number < len(tasks) and engine.prepare():
+                show("preparing faster kernels", 0.0)
 
 
 def chosen_model(request: TranslationRequest, model_dirs: Sequence[Path], data_dir: Path) -> InstalledModel:

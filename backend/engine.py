@@ -42,6 +42,10 @@ class Engine(Protocol):
         """Translate a picture; see `backend.translation.Translator.translate` for shapes and errors."""
         ...
 
+    def prepare(self) -> bool:
+        """Do one part of what makes later pictures faster; returns whether more is left. Takes up to a minute."""
+        ...
+
 
 class TorchEngine:
     """The real one.
@@ -86,6 +90,10 @@ class TorchEngine:
             self._loaded = (model, self._load(model.base, self._device, model.domain))
         on_progress(Stage.LOADING, 1, 1)
         return self._loaded[1].translate(request, planes, on_progress=on_progress, is_cancelled=is_cancelled)
+
+    def prepare(self) -> bool:
+        """Compile and record the next kind of pass for the sizes seen so far; on the CPU there is none."""
+        return self._loaded is not None and self._loaded[1].prepare()
 
 
 def resolve_device(device: str) -> str:

@@ -7,6 +7,7 @@ import logging
 import logging.handlers
 import secrets
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,9 +29,11 @@ from .remote import ListenAddress, kept_keys, write_copy
 from .results import Results
 from .spool import Spool
 from .supervisor import Supervisor
-from .worker_keeper import WorkerKeeper
+from .worker_pool import WorkerPool
 
 WORKER_COMMAND = (sys.executable, "-P", "-m", "backend.service.worker")
+ALL_DEVICES = "cuda:all"
+COUNT_DEVICES = (sys.executable, "-P", "-c", "import torch; print(torch.cuda.device_count())")
 LOG_BYTES = 1024 * 1024
 LOG_FILES = 3
 
@@ -43,7 +46,7 @@ class ServeOptions:
 
     Args:
         data_dir: Journal, spool, results and logs.
-        device: `auto`, `cpu`, `cuda` or `cuda:<n>`.
+        device: `auto`, `cpu`, `cuda` or `cuda:<n>`; for a worker each, several with commas or `cuda:all`.
         model_dirs: Model folders beside the installed ones.
         parent_pid: Process that the service must not outlive, or None.
         listen: Where other machines may connect, or None: this machine alone.
@@ -98,12 +101,13 @@ def _run(
 ) -> None:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     listener = open_listener(context, options)
-    keeper = WorkerKeeper(context, [*worker_command, *worker_options(options)])
+    devices = worker_devices(options.device)
+    pool = WorkerPool(context, [[*worker_command, *worker_options(options, device)] for device in devices])
 
     def models() -> tuple[str, ...]:
         return tuple(models_at_hand(options.model_dirs, options.data_dir))
 
-    supervisor = Supervisor(listener, stores, keeper, models, Limits())
+    supervisor = Supervisor(listener, stores, pool, models, Limits())
     supervisor.recover()
     write_connection(connection_path, listener.connection)
     log.info("ready at %s", listener.connection.endpoint)
@@ -114,7 +118,7 @@ def _run(
         supervisor.run(should_stop)
     finally:
         remove_connection(connection_path, listener.connection)
-        keeper.close()
+        pool.close()
         listener.close()
         context.term()
         log.info("stopped")
@@ -137,9 +141,23 @@ def open_listener(context: zmq.Context[zmq.Socket[bytes]], options: ServeOptions
         raise MakeRealError(ErrorCode.BACKEND_START_FAILED, f"{address}: {error.strerror}") from error
 
 
-def worker_options(options: ServeOptions) -> list[str]:
-    """The worker's command line for a start's options."""
-    arguments = ["--data-dir", str(options.data_dir), "--device", options.device]
+def worker_devices(device: str) -> list[str]:
+    """The devices that get a worker each.
+
+    Args:
+        device: One, several with commas between them, or `cuda:all`.
+    """
+    if device != ALL_DEVICES:
+        return device.split(",")
+    # Asked of another process: this one never loads torch.
+    counted = subprocess.run(COUNT_DEVICES, capture_output=True, text=True, check=False).stdout.strip()
+    # Where there is none, the worker says so.
+    return [f"cuda:{number}" for number in range(max(int(counted or 0), 1))]
+
+
+def worker_options(options: ServeOptions, device: str) -> list[str]:
+    """A worker's command line for a start's options."""
+    arguments = ["--data-dir", str(options.data_dir), "--device", device]
     for folder in options.model_dirs:
         arguments += ["--model-dir", str(folder)]
     return arguments

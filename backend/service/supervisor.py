@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The supervisor: answers clients, journals jobs, feeds the worker. One thread, one loop, no torch.
+"""The supervisor: answers clients, journals jobs, feeds the workers. One thread, one loop, no torch.
 
 The order that keeps a finished picture from being lost: the worker forces the result to the disk; the journal
 says `done`; the client is told; the client acknowledges; only then may the pixels go.
@@ -36,7 +36,6 @@ from protocol import (
     Status,
     Submit,
     Welcome,
-    WorkerState,
 )
 from protocol.curve import Listener
 from protocol.limits import check_planes
@@ -45,7 +44,8 @@ from .front import Front, Letter
 from .intake import Intake
 from .jobs import Event, Job, content_digest, is_ended, may
 from .ledger import Ledger, Stores
-from .worker_keeper import Ended, WorkerKeeper
+from .worker_keeper import Ended
+from .worker_pool import WorkerPool
 
 TICK_MS = 500
 PROBE_S = 2.0
@@ -60,7 +60,7 @@ class Supervisor:
     Args:
         listener: The listening socket, with its gate and its connection.
         stores: Jobs, planes and results of this data folder.
-        keeper: The worker.
+        pool: The workers.
         models: Names of the installed models, asked for at every handshake and submission.
         limits: What is accepted.
     """
@@ -69,7 +69,7 @@ class Supervisor:
         self,
         listener: Listener,
         stores: Stores,
-        keeper: WorkerKeeper,
+        pool: WorkerPool,
         models: Callable[[], tuple[str, ...]],
         limits: Limits,
     ) -> None:
@@ -77,13 +77,13 @@ class Supervisor:
         self._front = Front(listener, limits)
         self._ledger = Ledger(stores, self._tell_change)
         self._journal = stores.journal
-        self._keeper = keeper
+        self._pool = pool
         self._models = models
         self._limits = limits
         self._intake = Intake(limits.max_job_bytes)
         self._probe_at = 0.0
         self._poller = zmq.Poller()
-        for socket in (listener.router, listener.gate.socket, keeper.inbox):
+        for socket in (listener.router, listener.gate.socket, *pool.inboxes):
             self._poller.register(socket, zmq.POLLIN)
 
     def recover(self) -> None:
@@ -97,18 +97,18 @@ class Supervisor:
             MakeRealError: DISK_FULL when the journal cannot be written: nothing could be promised any more.
         """
         while not should_stop():
-            self._keeper.tick()
+            self._pool.tick()
             self._poller.poll(TICK_MS)
             for letter in self._front.letters():
                 self._answer(letter)
-            for report in self._keeper.reports():
+            for report in self._pool.reports():
                 self._take_report(report)
             self._fail_hopeless()
             self._dispatch()
             self._grant()
             self._deliver()
             self._probe()
-        self._keeper.close()
+        self._pool.close()
         self._ledger.release()
 
     # Clients
@@ -148,19 +148,19 @@ class Supervisor:
         if not low <= PROTOCOL_VERSION <= high:
             return Refused(ErrorCode.UNSUPPORTED_VERSION, (PROTOCOL_VERSION, PROTOCOL_VERSION))
         return Welcome(
-            PROTOCOL_VERSION, self._epoch, server_name(), self._keeper.device, self._models(), self._limits
+            PROTOCOL_VERSION, self._epoch, server_name(), self._pool.device, self._models(), self._limits
         )
 
     def _pong(self) -> Pong:
-        keeper = self._keeper
-        reason = keeper.stopped_for
+        pool = self._pool
+        reason = pool.stopped_for
         code, detail = (reason.code, reason.detail) if reason else (None, "")
-        return Pong(self._epoch, keeper.state, keeper.device, keeper.devices, code, detail)
+        return Pong(self._epoch, pool.state, pool.device, pool.devices, code, detail)
 
     def _release(self, client: bytes) -> None:
         """Let the worker rest, unless a picture waits for it or is on its way."""
         if not len(self._intake) and self._journal.unfinished_count() == 0:
-            self._keeper.rest()
+            self._pool.rest()
         self._front.send(client, self._pong())
 
     def _submit(self, client: bytes, submit: Submit) -> None:
@@ -185,7 +185,7 @@ class Supervisor:
         self._ledger.spool.check_room(submit.planes)
         self._intake.add(Job(submit.job_id, submit.request, submit.planes, submit.label), client)
         # It gets ready while the planes travel.
-        self._keeper.revive()
+        self._pool.revive()
 
     def _receive(self, chunk: Planes, buffer: memoryview) -> None:
         job = self._intake.find(chunk.job_id)
@@ -212,7 +212,7 @@ class Supervisor:
             self._tell(client, job_id)
             return
         self._intake.remove(job_id)
-        self._keeper.cancel(job_id)
+        self._pool.cancel(job_id)
         self._front.listen(client, job_id)
         self._ledger.change(job, Event.CANCELLED)
 
@@ -288,14 +288,10 @@ class Supervisor:
     # The worker
 
     def _dispatch(self) -> None:
-        """Give an idle worker the next job. The attempt is journaled first: a crash must not hide it."""
-        if self._keeper.state is not WorkerState.IDLE:
-            return
-        job = self._journal.next_queued()
-        if job is None:
-            return
-        job = self._ledger.change(job, Event.STARTED)
-        self._keeper.run(Submit(job.job_id, job.request, job.planes, job.label))
+        """Give idle workers the next jobs. The attempt is journaled first: a crash must not hide it."""
+        while self._pool.has_idle and (job := self._journal.next_queued()) is not None:
+            job = self._ledger.change(job, Event.STARTED)
+            self._pool.run(Submit(job.job_id, job.request, job.planes, job.label))
 
     def _take_report(self, report: Message | Ended) -> None:
         job = self._journal.find(getattr(report, "job_id", ""))
@@ -319,7 +315,7 @@ class Supervisor:
 
     def _fail_hopeless(self) -> None:
         """Fail what is queued when the worker was given up: it would wait for ever."""
-        reason = self._keeper.stopped_for
+        reason = self._pool.stopped_for
         if reason is None:
             return
         for job in self._journal.in_state(JobState.QUEUED):

@@ -31,7 +31,10 @@ RESTART_PAUSES_S = (0.0, 1.0, 2.0, 4.0)
 CANCEL_GRACE_S = 20.0
 """Seconds in which a worker must heed a cancel before it is killed; a step of a large picture takes a few."""
 
-ENDPOINT = "inproc://worker-reports"
+HANG_S = {"cuda": 300.0, "cpu": 1800.0}
+"""Seconds without a report in which a worker with a job is taken to hang, by the kind of its device. The longest
+silence of one at work is loading a model, or one pass over a large picture on a slow CPU.
+"""
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +58,16 @@ class WorkerKeeper:
     Args:
         context: Context for the socket between threads.
         command: The worker program with its options.
+        number: Tells this worker's socket from another one's.
     """
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], command: Sequence[str]) -> None:
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], command: Sequence[str], number: int = 0
+    ) -> None:
         self._context = context
         self._command = command
+        self._endpoint = f"inproc://worker-reports-{number}"
+        self._heard_at = 0.0
         self._process: WorkerProcess | None = None
         self._starts = 0
         self._deaths = 0
@@ -73,7 +81,7 @@ class WorkerKeeper:
         self._is_resting = False
         self.stopped_for: MakeRealError | None = None
         self.inbox = context.socket(zmq.PULL)
-        self.inbox.bind(ENDPOINT)
+        self.inbox.bind(self._endpoint)
 
     @property
     def state(self) -> WorkerState:
@@ -88,6 +96,7 @@ class WorkerKeeper:
         """Give an idle worker a job."""
         assert self._process is not None
         self.job_id = job.job_id
+        self._heard_at = time.monotonic()
         self._process.send(job)
 
     def cancel(self, job_id: str) -> None:
@@ -117,8 +126,13 @@ class WorkerKeeper:
             self._start_at = 0.0
 
     def tick(self) -> None:
-        """Do what is due: start the worker, or kill one that does not heed a cancel. Call twice a second."""
+        """Do what is due: start the worker, or kill one that hangs or does not heed a cancel. Call twice a second."""
         now = time.monotonic()
+        patience = HANG_S["cuda" if self.device.startswith("cuda") else "cpu"]
+        if self.job_id and now > self._heard_at + patience and self._process is not None:
+            log.warning("the worker did not move for %g s and is killed", patience)
+            self._heard_at = now
+            self._process.kill()
         if self._kill_at is not None and now > self._kill_at and self._process is not None:
             log.warning("the worker did not heed a cancel for %g s and is killed", CANCEL_GRACE_S)
             self._kill_at = None
@@ -127,7 +141,7 @@ class WorkerKeeper:
             self._start_at = None
             self._starts += 1
             try:
-                self._process = WorkerProcess(self._command, self._context, ENDPOINT, self._starts)
+                self._process = WorkerProcess(self._command, self._context, self._endpoint, self._starts)
                 log.info("worker started, process %d", self._process.pid)
             except OSError as error:
                 self.stopped_for = MakeRealError(
@@ -157,6 +171,7 @@ class WorkerKeeper:
         self.inbox.close(linger=0)
 
     def _on_report(self, report: Message) -> Message:
+        self._heard_at = time.monotonic()
         match report:
             case Pong():
                 self._is_ready = True

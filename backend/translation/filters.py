@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.nn import functional
+
+KEPT_LENGTH = 2048
+"""Pixels along a side up to which its matrices are kept."""
 
 
 def gaussian_blur(
@@ -16,7 +20,23 @@ def gaussian_blur(
 ) -> Float[Tensor, "batch channels height width"]:
     """Gaussian blur of standard deviation `sigma` pixels, cut off at 3 sigma, edges repeated."""
     height, width = image.shape[-2:]
-    return _blur_matrix(height, sigma).to(image) @ image @ _blur_matrix(width, sigma).to(image).T
+    down, across = (
+        (_kept_matrix if length <= KEPT_LENGTH else _matrix_on)(length, sigma, image.dtype, image.device)
+        for length in (height, width)
+    )
+    return down @ image @ across.T
+
+
+def _matrix_on(
+    length: int, sigma: float, dtype: torch.dtype, device: torch.device
+) -> Float[Tensor, "length length"]:
+    # Kept ones are used within inference mode and without.
+    with torch.inference_mode(False):
+        return _blur_matrix(length, sigma).to(device, dtype)
+
+
+_kept_matrix = lru_cache(maxsize=24)(_matrix_on)
+"""One picture needs the same few matrices many times, and so does the next of its size."""
 
 
 def _blur_matrix(length: int, sigma: float) -> Float64[Tensor, "length length"]:

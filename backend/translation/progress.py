@@ -20,6 +20,8 @@ OnProgress: TypeAlias = Callable[[Stage, int, int], None]
 IsCancelled: TypeAlias = Callable[[], bool]
 
 
+WATERMARK_S = 10.0
+"""Seconds without a step after which the last one is told again: a step of a large picture takes many passes."""
 AHEAD = 1
 """Steps that the host may have given to a CUDA device beyond the one that it works on."""
 
@@ -73,13 +75,21 @@ class Progress:
     ) -> None:
         self._pace = Pace(device)
         self._on_progress = on_progress
+        self._told: tuple[Stage, int, int] | None = None
+        self._told_at = 0.0
         self._is_cancelled = is_cancelled
         self.seconds: dict[str, float] = {}
 
     def check(self) -> None:
-        """Go on, or raise `Cancelled`."""
+        """Go on, or raise `Cancelled`; says again where the work is when that was long ago."""
+        if self._told is not None and time.monotonic() > self._told_at + WATERMARK_S:
+            self._tell(*self._told)
         if self._is_cancelled():
             raise Cancelled
+
+    def _tell(self, stage: Stage, done: int, steps: int) -> None:
+        self._told, self._told_at = (stage, done, steps), time.monotonic()
+        self._on_progress(stage, done, steps)
 
     @contextmanager
     def stage(self, stage: Stage, steps: int, done: int = 0) -> Iterator[Callable[[], None]]:
@@ -89,11 +99,11 @@ class Progress:
             nonlocal done
             done += 1
             self._pace.step()
-            self._on_progress(stage, done, steps)
+            self._tell(stage, done, steps)
             self.check()
 
         start = time.perf_counter()
-        self._on_progress(stage, done, steps)
+        self._tell(stage, done, steps)
         self.check()
         yield advance
         self._pace.finish()

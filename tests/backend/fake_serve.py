@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 
 from backend import cli
@@ -15,5 +16,7 @@ CANCEL_GRACE_S = 3.0
 
 if __name__ == "__main__":
     worker_keeper.CANCEL_GRACE_S = CANCEL_GRACE_S
+    if "FAKE_HANG_S" in os.environ:
+        worker_keeper.HANG_S = dict.fromkeys(worker_keeper.HANG_S, float(os.environ["FAKE_HANG_S"]))
     serve.serve = functools.partial(serve.serve, worker_command=FAKE_WORKER)
     cli.main()

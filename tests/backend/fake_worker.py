@@ -69,6 +69,12 @@ class FakeEngine:
             recipe={"request": request.to_map(), "worker_pid": os.getpid(), "model": model.name},
         )
 
+    def prepare(self) -> bool:
+        """Says that it was asked, and that nothing is left."""
+        with self._script_path.with_name("prepared").open("a") as file:
+            file.write("prepared\n")
+        return False
+
     def _script(self) -> dict[str, Any]:
         return dict(json.loads(self._script_path.read_text()))
 
