@@ -15,7 +15,7 @@ from backend.service import serve, worker_pool
 from backend.service.channel import read_header, read_message
 from backend.service.worker import PREPARING, Worker
 from backend.service.worker_pool import WorkerPool
-from protocol import PlaneName, Pong, Submit, TranslationRequest, WorkerState
+from protocol import Event, Finished, PlaneName, Pong, Submit, TranslationRequest, WorkerState
 from protocol.planes import describe
 
 
@@ -28,8 +28,9 @@ def test_two_workers_share_the_queue(service: Service) -> None:
     results: dict[str, Finished] = {}
 
     def is_last(event: Event) -> bool:
-        if isinstance(event, Finished):
+        if isinstance(event, Finished) and event.job_id not in results:
             results[event.job_id] = event
+            client.acknowledge(event.job_id)
         return len(results) == len(jobs)
 
     events_until(client, is_last, "end of all jobs")
