@@ -10,7 +10,7 @@ NEWER_BLENDERS := blender-5.1 blender-5.2
 EXTENSION := dist/make_real-0.1.0.zip
 TEST_BLENDER = MAKE_REAL_PROGRAM=$(CURDIR)/$(VENV)/bin/make-real $(BUILD)/bpy-$*/bin/python -m pytest tests/blender
 
-.PHONY: bench demo test check format extension archive unit $(BLENDERS) $(NEWER_BLENDERS) clean screenshots measure-main-thread
+.PHONY: bench demo test check format extension archive unit $(BLENDERS) $(NEWER_BLENDERS) clean screenshots measure-main-thread bench-speed
 
 demo: $(VENV)/.ready $(BPY_5_0) $(EXTENSION)  ## Render a garment, press the button, leave pictures and a report in out/demo/
 	MAKE_REAL_PROGRAM=$(CURDIR)/$(VENV)/bin/make-real $(BUILD)/bpy-5.0/bin/python scripts/demo.py $(EXTENSION) out/demo
@@ -41,6 +41,9 @@ format: $(VENV)/.ready
 
 unit: $(VENV)/.ready  ## Protocol, backend, translation and training, without Blender
 	$(PYTHON) -m pytest --ignore tests/blender
+
+bench-speed: $(VENV)/.ready  ## Time translations beside the released procedure; tables in out/speed/
+	$(PYTHON) -m backend.speed
 
 extension: $(EXTENSION)  ## The extension's zip, in dist/
 
