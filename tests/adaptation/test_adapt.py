@@ -92,19 +92,27 @@ def test_a_domain_is_made_listed_and_translates(
 
 @pytest.mark.slow
 def test_both_stages_learn(tmp_path: Path, pictures: Path, base: Path) -> None:
-    """The network comes to know photos, its vectors renders: each held-out loss falls where it was trained."""
-    out = tmp_path / "learnt"
-    run(
-        small_request(
-            base, pictures, out, positive_steps=40, negative_steps=30, batch=4, positive_rate=5e-3,
-            negative_rate=0.3, pace=Pace(checkpoint_every=10, sample_every=1000),
-        )
-    )  # fmt: skip
+    """The held-out photos' loss falls; the vectors lower the loss of the renders below that of vectors that stay."""
+
+    def learn(name: str, negative_rate: float) -> Path:
+        run(
+            small_request(
+                base, pictures, tmp_path / name, positive_steps=40, negative_steps=30, batch=4, positive_rate=5e-3,
+                negative_rate=negative_rate, pace=Pace(checkpoint_every=10, sample_every=1000),
+            )
+        )  # fmt: skip
+        return tmp_path / name
+
+    out = learn("learnt", 0.3)
     photos = [float(row["photos"]) for row in rows(out, "positive") if row["photos"]]
-    renders = [float(row["renders"]) for row in rows(out, "negative") if row["renders"]]
-    assert (len(photos), len(renders)) == (4, 3)
+    assert len(photos) == 4
     assert photos[-1] < photos[0] - 0.01
-    assert renders[-1] < renders[0] - 0.001
+    # The same draws in both runs, so that the losses compare.
+    learnt, still = (
+        np.mean([float(row["loss"]) for row in rows(folder, "negative")[-10:]])
+        for folder in (out, learn("still", 1e-9))
+    )
+    assert learnt < still - 0.0005
     lora = load_file(out / "unet_lora.safetensors")
     assert all(tensor.abs().max() > 0 for tensor in lora.values())
     assert all(tensor.dtype is torch.float16 for tensor in lora.values())

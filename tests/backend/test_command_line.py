@@ -205,6 +205,8 @@ def test_an_interrupt_ends_convert_without_a_traceback(home: dict[str, str], tmp
     save(tmp_path / "look.png")
     write_model(tmp_path / "model")
     program = (
+        # A shell's background job inherits a deaf ear for SIGINT.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys, time; from backend import commands\n"
         "class Engine:\n"
         "    def __init__(self, device): print('ready', flush=True); time.sleep(600)\n"
