@@ -6,7 +6,7 @@ from typing import ClassVar
 import bpy
 from bpy.props import EnumProperty, IntProperty
 
-from . import overlay
+from . import edits
 from .properties import KINDS
 from .selection import active_part, add_part, add_picks, selected
 
@@ -39,7 +39,7 @@ class AddPart(bpy.types.Operator):
         things = selected(context, "OBJECT")
         part = add_part(context.scene.make_real.masks, things[0].name if things else "Part")
         add_picks(part, things)
-        overlay.mark_stale()
+        edits.changed()
         return {"FINISHED"}
 
 
@@ -60,7 +60,7 @@ class RemovePart(bpy.types.Operator):
         masks = context.scene.make_real.masks
         masks.parts.remove(masks.active_part)
         masks.active_part = max(0, min(masks.active_part, len(masks.parts) - 1))
-        overlay.mark_stale()
+        edits.changed()
         return {"FINISHED"}
 
 
@@ -90,7 +90,7 @@ class MovePart(bpy.types.Operator):
             return {"CANCELLED"}
         masks.parts.move(masks.active_part, place)
         masks.active_part = place
-        overlay.mark_stale()
+        edits.changed()
         return {"FINISHED"}
 
 
@@ -113,7 +113,7 @@ class AddPicks(bpy.types.Operator):
         if not add_picks(active_part(masks) or add_part(masks, things[0].name), things):
             self.report({"WARNING"}, "The part has all that is selected already")
             return {"CANCELLED"}
-        overlay.mark_stale()
+        edits.changed()
         return {"FINISHED"}
 
 
@@ -149,7 +149,7 @@ class RemovePick(bpy.types.Operator):
         if part is None or self.index >= len(part.picks):
             return {"CANCELLED"}
         part.picks.remove(self.index)
-        overlay.mark_stale()
+        edits.changed()
         return {"FINISHED"}
 
 

@@ -19,7 +19,7 @@ from gpu_extras.presets import draw_texture_2d
 
 from ..picture import render_passes
 from ..protocol import MakeRealError, PlaneName
-from . import cryptomatte, picked, planes
+from . import cryptomatte, edits, picked, planes
 
 COLORS = {
     PlaneName.GARMENT: (0.05, 0.85, 0.25),
@@ -53,12 +53,8 @@ class _Overlay:
         self._pixels: np.ndarray | None = None
         self._texture: gpu.types.GPUTexture | None = None
         self._making: Making | None = None
-        self._is_stale = True
+        self._drawn = -1
         self._handle = bpy.types.SpaceImageEditor.draw_handler_add(self._draw, (), "WINDOW", "POST_PIXEL")
-
-    def mark_stale(self) -> None:
-        """Make it anew at the next tick."""
-        self._is_stale = True
 
     def remove(self) -> None:
         """Draw no more."""
@@ -66,8 +62,8 @@ class _Overlay:
 
     def tick(self) -> float:
         """Do a slice of what is to be done; returns the seconds until the next."""
-        if self._is_stale:
-            self._is_stale = False
+        if self._drawn != edits.count:
+            self._drawn = edits.count
             self._making = _make(self.scene)
         if self._making is None:
             return IDLE_INTERVAL_S
@@ -117,12 +113,6 @@ def is_on(window_manager: bpy.types.WindowManager) -> bool:
 def remarks() -> tuple[str, ...]:
     """Sentences on what the overlay could not show."""
     return _overlay.remarks if _overlay else ()
-
-
-def mark_stale() -> None:
-    """The parts or the render have changed."""
-    if _overlay:
-        _overlay.mark_stale()
 
 
 def _make(scene_name: str) -> Making:
@@ -214,7 +204,7 @@ def _on_timer() -> float | None:
 @persistent
 def _on_change(*_args: object) -> None:
     # In a handler nothing may be done but to take note.
-    mark_stale()
+    edits.changed()
 
 
 @persistent

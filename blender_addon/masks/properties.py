@@ -11,7 +11,7 @@ from bpy.props import (
     StringProperty,
 )
 
-from . import overlay
+from . import edits
 
 KINDS = (
     ("OBJECT", "Object", "An object, with all that it instances", "OBJECT_DATA", 0),
@@ -39,31 +39,27 @@ ROLES = (
 )
 
 
-def _edited(_group: bpy.types.PropertyGroup, _context: bpy.types.Context) -> None:
-    overlay.mark_stale()
-
-
 class Pick:
     """What one line of a part points to. A mixin: earlier files keep such lines too."""
 
-    kind: EnumProperty(name="Kind", description="What this line points to", items=KINDS, update=_edited)
+    kind: EnumProperty(name="Kind", description="What this line points to", items=KINDS, update=edits.changed)
     object: PointerProperty(
         type=bpy.types.Object,
         name="Object",
         description="The object; the eyedropper takes it from the 3D Viewport or the Outliner",
-        update=_edited,
+        update=edits.changed,
     )
     material: PointerProperty(
         type=bpy.types.Material,
         name="Material",
         description="The material, wherever it is used",
-        update=_edited,
+        update=edits.changed,
     )
     collection: PointerProperty(
         type=bpy.types.Collection,
         name="Collection",
         description="The collection, with the collections inside it",
-        update=_edited,
+        update=edits.changed,
     )
 
 
@@ -74,14 +70,14 @@ class GarmentPick(Pick, bpy.types.PropertyGroup):
         name="Names",
         description="Names of objects and materials, separated by commas. * stands for any letters. Put a name "
         'that has a comma in quotation marks: "Shirt, blue", Sleeve*',
-        update=_edited,
+        update=edits.changed,
     )
     image: PointerProperty(
         type=bpy.types.Image,
         name="Image",
         description="An image of the render's size: white belongs to the part, black does not. If any of it is "
         "transparent, its alpha is the mask",
-        update=_edited,
+        update=edits.changed,
     )
 
 
@@ -89,7 +85,9 @@ class GarmentPart(bpy.types.PropertyGroup):
     """A part of the picture that is treated in one way."""
 
     name: StringProperty(name="Name", description="What you call this part", default="Part")
-    role: EnumProperty(name="Role", description="What happens to this part", items=ROLES, update=_edited)
+    role: EnumProperty(
+        name="Role", description="What happens to this part", items=ROLES, update=edits.changed
+    )
     strength: FloatProperty(
         name="Strength",
         description="How far this part may move, as a share of the garment's strength; 0 keeps it as it is",
