@@ -174,7 +174,11 @@ def check_result(area: bpy.types.Area) -> Story:
     yield 1.0
     width, height = image.size
     pixels = np.empty(width * height * 4, np.float32)
-    image.pixels.foreach_get(pixels)
+    # As stored: a 16-bit image's own pixels are light, not what is shown.
+    stored = bpy.data.images.load(image.filepath, check_existing=False)
+    stored.colorspace_settings.name = "Non-Color"
+    stored.pixels.foreach_get(pixels)
+    bpy.data.images.remove(stored)
     expected = np.rint(pixels.reshape(height, width, 4)[::-1, :, :3] * 255.0)
     left, bottom = (round(number) for number in region.view2d.view_to_region(0.0, 0.0, clip=False))
     top = region.height - bottom - height
