@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from backend.translation.attention import shallow_self_attention
+from backend.translation.attention import project_heads, shallow_self_attention
 from backend.translation.model import Model
 from backend.translation.schedule import count_steps, ddim, low_noise_walk
 
@@ -41,10 +41,7 @@ class SourceAttention:
         attention_mask: None = None,
         temb: None = None,
     ) -> Float[Tensor, "batch tokens channels"]:
-        query, key, value = (
-            project(hidden_states).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
-            for project in (attn.to_q, attn.to_k, attn.to_v)
-        )
+        query, key, value = project_heads(attn, hidden_states)
         if self.is_on:
             query, key = (torch.cat([each[:3], each[2:3]]) for each in (query, key))
         attended = scaled_dot_product_attention(query, key, value)

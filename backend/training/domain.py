@@ -26,6 +26,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from backend.adaptation.positive import LORA_LAYERS
+
 from .data import read_pack
 from .denoiser import (
     Bank,
@@ -42,7 +44,6 @@ from .denoiser import (
 )
 
 LORA_RANK = 32
-LORA_LAYERS = ["to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out"]
 POSITIVE_CAPTION_DROPOUT = 0.5
 SHARES = (0.58, 0.13, 0.29)
 """Of photos, of rendered looks and of renders in a batch of the positive training."""

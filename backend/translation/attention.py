@@ -81,10 +81,7 @@ class ControlledAttention:
         attention_mask: None = None,
         temb: None = None,
     ) -> Float[Tensor, "batch tokens channels"]:
-        query, key, value = (
-            project(hidden_states).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
-            for project in (attn.to_q, attn.to_k, attn.to_v)
-        )
+        query, key, value = project_heads(attn, hidden_states)
         if self.mode is Mode.CAPTURE:
             self.memory.query.copy_(query)
             self.memory.key.copy_(key)
@@ -94,6 +91,17 @@ class ControlledAttention:
         attended = scaled_dot_product_attention(query, key, value)
         output: Tensor = attn.to_out[0](attended.transpose(1, 2).flatten(-2))
         return output
+
+
+def project_heads(
+    attn: Attention, hidden_states: Float[Tensor, "batch tokens channels"]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries, keys and values of self-attention, each (batch heads tokens channels)."""
+    query, key, value = (
+        project(hidden_states).unflatten(-1, (attn.heads, -1)).transpose(1, 2)
+        for project in (attn.to_q, attn.to_k, attn.to_v)
+    )
+    return query, key, value
 
 
 def _mix(own: Tensor, captured: Tensor, gate: Tensor) -> Tensor:
