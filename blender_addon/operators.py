@@ -160,14 +160,4 @@ CLASSES = (
     RemoveFromCompositor,
 )
 
-
-def register() -> None:
-    """Make the operators known to Blender."""
-    for cls in CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    """Take them back."""
-    for cls in reversed(CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -77,14 +77,4 @@ class CompareGizmos(bpy.types.GizmoGroup):
 
 CLASSES = (CompareLine, CompareGizmos)
 
-
-def register() -> None:
-    """Make it known to Blender."""
-    for cls in CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    """Take it back."""
-    for cls in reversed(CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

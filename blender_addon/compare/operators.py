@@ -96,14 +96,4 @@ class ZoomToGarment(bpy.types.Operator):
 
 CLASSES = (Compare, ZoomToGarment)
 
-
-def register() -> None:
-    """Make the operators known to Blender."""
-    for cls in CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    """Take them back."""
-    for cls in reversed(CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

@@ -109,14 +109,4 @@ def _when(entry: Entry) -> str:
 
 CLASSES = (MAKE_REAL_UL_history, MAKE_REAL_PT_history)
 
-
-def register() -> None:
-    """Put it in its place."""
-    for cls in CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    """Take it out again."""
-    for cls in reversed(CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

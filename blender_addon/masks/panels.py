@@ -87,14 +87,4 @@ def _draw_passes(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
 
 CLASSES = (MAKE_REAL_UL_parts, MAKE_REAL_PT_garment)
 
-
-def register() -> None:
-    """Put the panel in its place."""
-    for cls in CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    """Take it out again."""
-    for cls in reversed(CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)

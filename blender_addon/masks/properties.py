@@ -116,14 +116,4 @@ class MaskSettings(bpy.types.PropertyGroup):
 
 CLASSES = (GarmentPick, GarmentPart, MaskSettings)
 
-
-def register() -> None:
-    """Make the properties known to Blender."""
-    for cls in CLASSES:
-        bpy.utils.register_class(cls)
-
-
-def unregister() -> None:
-    """Take them back; what a blend file holds of them stays in it."""
-    for cls in reversed(CLASSES):
-        bpy.utils.unregister_class(cls)
+register, unregister = bpy.utils.register_classes_factory(CLASSES)
