@@ -36,13 +36,16 @@ RELEASED_TEXTURE_STEPS = 0.9
 FEATURE_STEPS, ATTENTION_STEPS = 0.8, 0.5
 """Parts of the denoising under plug-and-play's two injections."""
 
-Latents = Float[Tensor, "1 channels rows columns"]
+Latents = Float[Tensor, "pictures channels rows columns"]
 
 
 def sdedit(model: Model, render: Latents, walk: Walk, seed: int) -> Latents:
-    """Noise the render's latents to the last node of the walk, and denoise them with the empty prompt."""
+    """Noise the render's latents to the last node of the walk, and denoise them with the empty prompt.
+
+    Every picture gets the same noise, so that it does not matter which pictures are together in a batch.
+    """
     generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(render.shape, generator=generator).to(render)
+    noise = torch.randn(render.shape[1:], generator=generator).to(render)
     n, t, a = walk.steps, walk.timesteps, walk.alphas
     x = math.sqrt(a[n]) * render + math.sqrt(1 - a[n]) * noise
     for i in range(n, 0, -1):
@@ -100,7 +103,7 @@ def released(model: Model, render: Latents, walk: Walk, *, descending: bool) -> 
             if done < count_steps(RELEASED_TEXTURE_STEPS, n):
                 maps.keep()
                 model.predict_noise(source[i], t[i], model.empty)
-                maps.put(slice(0, 1))
+                maps.put(slice(len(render)))
             else:
                 maps.rest()
             empty, negative = model.predict_noise(x, t[i], model.empty, model.negative).chunk(2)

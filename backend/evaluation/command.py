@@ -38,6 +38,13 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(help="Renders, at most.")] = None,
     pictures: Annotated[int, typer.Option(help="Garments in the side-by-side pictures.")] = 16,
     replicates: Annotated[int, typer.Option(help="Draws of the bootstrap.")] = 500,
+    batch: Annotated[
+        int, typer.Option(help="Renders of one size in the same passes of the network; helps a GPU.")
+    ] = 1,
+    part: Annotated[
+        str,
+        typer.Option(help="Do a part of generate and sample, as 3/8, beside processes that do the others."),
+    ] = "1/1",
     phase: Annotated[
         list[str] | None,
         typer.Option(
@@ -68,7 +75,9 @@ def evaluate(
         found = find_renders(renders, limit)
         points = [float(point) for point in strengths.split(",")]
         plan = Plan(out, names, found, found[:sweep], strength, points, seeds)
-        options = work.Options(model, device, steps, photos, pictures, replicates, page, section)
+        options = work.Options(
+            model, device, steps, photos, pictures, replicates, page, section, batch, work.Part.parse(part)
+        )
         work.evaluate(plan, options, [work.Phase(name) for name in phases])
     except (UnusableFolderError, ValueError) as error:
         raise typer.BadParameter(str(error)) from error

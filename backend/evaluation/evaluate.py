@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
@@ -30,6 +31,8 @@ from .samples import PictureSample
 
 TIMED_PICTURES = 5
 
+T = TypeVar("T")
+
 
 class Phase(StrEnum):
     """A part of the benchmark."""
@@ -38,6 +41,31 @@ class Phase(StrEnum):
     TIME = "time"
     SAMPLE = "sample"
     REPORT = "report"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of several equal parts of the work, each for its own process.
+
+    Args:
+        number: 1 to `parts`.
+        parts: How many.
+    """
+
+    number: int = 1
+    parts: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Part:
+        """Read `NUMBER/PARTS`. Raises ValueError."""
+        number, _, parts = text.partition("/")
+        if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
+            raise ValueError(f"--part {text} is not NUMBER/PARTS, as 1/8 to 8/8")
+        return cls(int(number), int(parts))
+
+    def of(self, work: Sequence[T]) -> Sequence[T]:
+        """What of the work is this part's: every so many, so that all parts advance together."""
+        return work[self.number - 1 :: self.parts]
 
 
 @dataclass(frozen=True)
@@ -53,6 +81,8 @@ class Options:
         replicates: Draws of the bootstrap.
         page: Markdown page whose section `section` gets the tables, or None.
         section: See `page`.
+        batch: Renders of one size in the same passes of the network.
+        part: Of the phases `generate` and `sample`.
     """
 
     model: Path
@@ -63,17 +93,21 @@ class Options:
     replicates: int
     page: Path | None
     section: str
+    batch: int
+    part: Part
 
 
 def make_pictures(plan: Plan, options: Options) -> None:
-    """Phase `generate`: whatever is missing of the methods' pictures."""
+    """Phase `generate`: whatever is missing of the part's pictures."""
     bench = Bench(options.model, options.device, options.steps)
-    for run, renders in plan.work():
-        start = time.monotonic()
-        for number, name in enumerate(generate(bench, run, renders), 1):
-            spent = time.monotonic() - start
-            title = f"{run.method} strength {run.strength:.2f} seed {run.seed}"
-            print(f"{title}: {name} {number}/{len(renders)}, {spent:.0f} s", file=sys.stderr, flush=True)
+    batches = options.part.of(plan.batches(options.batch))
+    start = time.monotonic()
+    for number, (run, renders) in enumerate(batches, 1):
+        generate(bench, run, renders)
+        spent = time.monotonic() - start
+        title = f"{run.method} strength {run.strength:.2f} seed {run.seed}"
+        names = ", ".join(render.name for render in renders)
+        print(f"{number}/{len(batches)}, {spent:.0f} s: {title}: {names}", file=sys.stderr, flush=True)
 
 
 def time_methods(plan: Plan, options: Options) -> None:
@@ -84,8 +118,8 @@ def time_methods(plan: Plan, options: Options) -> None:
     known = read_seconds(plan.out)
     for method in plan.methods:
         run = METHODS[method].run
-        run(bench, subjects[0], plan.strength, 0)
-        known[method] = [run(bench, subject, plan.strength, 0).seconds for subject in subjects]
+        run(bench, subjects[:1], plan.strength, 0)
+        known[method] = [run(bench, [subject], plan.strength, 0)[0].seconds for subject in subjects]
         path.write_text(json.dumps({"device": device_name(options.device), "seconds": known}, indent=1))
 
 
@@ -97,11 +131,11 @@ def read_seconds(out: Path) -> dict[str, list[float]]:
 
 
 def sample_methods(plan: Plan, options: Options) -> None:
-    """Phase `sample`: features of every run's pictures, which is all of them that the report reads."""
+    """Phase `sample`: features of the part's runs, which is all of the pictures that the report reads."""
     from .features import PictureFeatures
 
     network = PictureFeatures(options.device)
-    for run, renders in plan.work():
+    for run, renders in options.part.of(plan.work()):
         run.sample(renders, network)
 
 

@@ -4,14 +4,14 @@
     OUT/results/METHOD/0.30/seed0/NAME.png        the picture
     OUT/results/METHOD/0.30/seed0/results.jsonl   a line a picture: recipe, fidelity, seconds
 
-One process at a time may write a method; different methods may be written at once.
+Processes may work on one folder at once if no two make the same picture (`Plan.batches`): a line is one write.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -124,17 +124,21 @@ def read_subject(render: Render) -> Subject:
     return Subject(render.pixels(), render.coverage())
 
 
-def generate(bench: Bench, run: RunFolder, renders: Sequence[Render]) -> Iterator[str]:
-    """Make what is missing of a run; yields the name of each render as its result is there."""
+def generate(bench: Bench, run: RunFolder, renders: Sequence[Render]) -> None:
+    """Make what is missing of a run of renders of one size, in one batch."""
     method, known = (METHODS | CONTROLS)[run.method], run.records()
+    missing = []
     for render in renders:
         subject = read_subject(render)
         recipe = _recipe(bench, run, subject)
         if known.get(render.name, {}).get("recipe") != recipe or not run.picture(render).is_file():
-            outcome = method.run(bench, subject, run.strength, run.seed)
-            fidelity = measure_fidelity(subject, outcome.pixels)
-            run.add(render, outcome.pixels, {"recipe": recipe, "seconds": outcome.seconds, **fidelity})
-        yield render.name
+            missing.append((render, subject, recipe))
+    if not missing:
+        return
+    outcomes = method.run(bench, [subject for _, subject, _ in missing], run.strength, run.seed)
+    for (render, subject, recipe), outcome in zip(missing, outcomes, strict=True):
+        fidelity = measure_fidelity(subject, outcome.pixels)
+        run.add(render, outcome.pixels, {"recipe": recipe, "seconds": outcome.seconds, **fidelity})
 
 
 def measure_fidelity(subject: Subject, result: UInt8[np.ndarray, "height width 3"]) -> dict[str, float]:

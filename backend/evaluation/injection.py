@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 
 class Injection:
-    """Outputs of modules, kept from a pass of batch 1 and put into rows of later passes.
+    """Outputs of modules, kept from one pass and put into rows of later passes, as often as these hold them.
 
     Use as a context: after it the network is as it was.
 
@@ -31,11 +31,11 @@ class Injection:
         self._handles: list[Any] = []
 
     def keep(self) -> None:
-        """The next passes, of batch 1, leave their outputs here."""
+        """The next passes leave their outputs here."""
         self._keeping, self._rows = True, None
 
     def put(self, rows: slice) -> None:
-        """The next passes get the kept outputs in these rows of the batch."""
+        """The next passes get the kept outputs in these rows: once, or once for each text of the batch."""
         self._keeping, self._rows = False, rows
 
     def rest(self) -> None:
@@ -57,6 +57,7 @@ class Injection:
         if self._keeping:
             self._kept[module] = output
         elif self._rows is not None:
-            output = output.clone()
-            output[self._rows] = self._kept[module]
+            output, kept = output.clone(), self._kept[module]
+            rows = output[self._rows]
+            rows.copy_(kept.repeat(len(rows) // len(kept), *[1] * (kept.ndim - 1)))
         return output

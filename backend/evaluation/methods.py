@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The rows of the benchmark: every method from a render and its mask to a picture of the same size."""
+"""The rows of the benchmark: every method from renders and their masks to pictures of the same size."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +15,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, UInt8
-from torch import Tensor
+from jaxtyping import Float32, UInt8
 
 from backend.translation import Translator
 from backend.translation.loading import weights_digest
@@ -26,7 +25,7 @@ from backend.translation.text import Conditioning, load_text_encoders
 from protocol.planes import PlaneName
 from protocol.request import TranslationRequest
 
-from .baselines import plug_and_play, released, sdedit
+from .baselines import Latents, plug_and_play, released, sdedit
 from .photographing import photograph
 
 WANTED, UNWANTED = "a photo", "a render"
@@ -48,7 +47,7 @@ class Subject:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A method's picture and the seconds that it took, without reading, measuring and writing."""
+    """A method's picture and its share of the seconds of its batch, without reading, measuring and writing."""
 
     pixels: UInt8[np.ndarray, "height width 3"]
     seconds: float
@@ -129,7 +128,7 @@ def prompt_conditioning(encoders: Any, text: str) -> Conditioning:
     return Conditioning(torch.cat([o.hidden_states[-2] for o in outputs], dim=-1), outputs[-1].text_embeds)
 
 
-Run: TypeAlias = Callable[[Bench, Subject, float, int], Outcome]
+Run: TypeAlias = Callable[[Bench, Sequence[Subject], float, int], list[Outcome]]
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ class Method:
     """A row of the benchmark.
 
     Args:
-        run: From (bench, subject, strength, seed) to the outcome.
+        run: From (bench, subjects of one size, strength, seed) to their outcomes.
         random: Whether the seed matters.
         swept: Whether its curve over the strength is drawn.
     """
@@ -147,28 +146,34 @@ class Method:
     swept: bool = False
 
 
-def _nothing(_bench: Bench, subject: Subject, _strength: float, _seed: int) -> Outcome:
-    return Outcome(subject.pixels, 0.0)
+def _nothing(_bench: Bench, subjects: Sequence[Subject], _strength: float, _seed: int) -> list[Outcome]:
+    return [Outcome(subject.pixels, 0.0) for subject in subjects]
 
 
-def _photographed(_bench: Bench, subject: Subject, _strength: float, _seed: int) -> Outcome:
-    return Outcome(photograph(subject.pixels), 0.0)
+def _photographed(_bench: Bench, subjects: Sequence[Subject], _strength: float, _seed: int) -> list[Outcome]:
+    return [Outcome(photograph(subject.pixels), 0.0) for subject in subjects]
 
 
-def _latents(change: Callable[[Bench, Tensor, Walk, int], Float[Tensor, "1 channels rows columns"]]) -> Run:
-    """A method that changes the latents of the whole picture."""
+def _latents(change: Callable[[Bench, Latents, Walk, int], Latents]) -> Run:
+    """A method that changes the latents of the whole pictures."""
 
     @torch.inference_mode()
-    def run(bench: Bench, subject: Subject, strength: float, seed: int) -> Outcome:
+    def run(bench: Bench, subjects: Sequence[Subject], strength: float, seed: int) -> list[Outcome]:
         model = bench.translator.model
         start = time.perf_counter()
-        height, width = subject.coverage.shape
-        padded = pad_to_multiple(subject.pixels.astype(np.float32) / 255, model.pixel_multiple)
-        render = torch.from_numpy(padded).permute(2, 0, 1)[None].to(model.device)
-        latents = model.autoencoder.encode(render).to(model.latents_dtype)
-        output = model.autoencoder.decode(change(bench, latents, bench.walk(strength), seed))
-        image = output[0, :, :height, :width].permute(1, 2, 0).cpu().numpy()
-        return Outcome(np.rint(image * 255).astype(np.uint8), time.perf_counter() - start)
+        height, width = subjects[0].coverage.shape
+        latents = []
+        for subject in subjects:
+            padded = pad_to_multiple(subject.pixels.astype(np.float32) / 255, model.pixel_multiple)
+            render = torch.from_numpy(padded).permute(2, 0, 1)[None].to(model.device)
+            latents.append(model.autoencoder.encode(render).to(model.latents_dtype))
+        changed = change(bench, torch.cat(latents), bench.walk(strength), seed)
+        images = [
+            model.autoencoder.decode(each)[0, :, :height, :width].permute(1, 2, 0).cpu().numpy()
+            for each in changed.split(1)
+        ]
+        seconds = (time.perf_counter() - start) / len(subjects)
+        return [Outcome(np.rint(image * 255).astype(np.uint8), seconds) for image in images]
 
     return run
 
@@ -180,14 +185,15 @@ def _ours(
 ) -> Run:
     """Ours at its defaults, but for the strength and what is changed."""
 
-    def run(bench: Bench, subject: Subject, strength: float, _seed: int) -> Outcome:
+    def run(bench: Bench, subjects: Sequence[Subject], strength: float, _seed: int) -> list[Outcome]:
         request = TranslationRequest(steps=bench.steps, garment_strength=strength, **changes)  # type: ignore[arg-type]
-        planes: dict[PlaneName, np.ndarray] = {PlaneName.IMAGE: subject.pixels}
+        batch: list[dict[PlaneName, np.ndarray]] = [{PlaneName.IMAGE: subject.pixels} for subject in subjects]
         if masked:
-            planes[PlaneName.GARMENT] = subject.coverage
+            for planes, subject in zip(batch, subjects, strict=True):
+                planes[PlaneName.GARMENT] = subject.coverage
         # A translator remembers the renders that it has seen; every method is to start from nothing.
-        translation = Translator(translator(bench).model).translate(request, planes)
-        return Outcome(translation.image, sum(translation.seconds.values()))
+        translations = Translator(translator(bench).model).translate_batch(request, batch)
+        return [Outcome(each.image, sum(each.seconds.values()) / len(batch)) for each in translations]
 
     return run
 

@@ -7,7 +7,7 @@ import csv
 import io
 import tarfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +76,20 @@ def _garments(table: Path) -> dict[str, str]:
         return {}
     with table.open(newline="") as rows:
         return {f"{int(row['index']):06d}": row["garment"] for row in csv.DictReader(rows)}
+
+
+def group_by_size(renders: Sequence[Render], most: int) -> list[list[Render]]:
+    """Groups of up to `most` renders of one size, in the order of their first members."""
+    groups: list[list[Render]] = []
+    open_groups: dict[tuple[int, int], list[Render]] = {}
+    for render in renders:
+        with Image.open(render.picture) as file:
+            group = open_groups.get(file.size, [])
+            if len(group) in (0, most):
+                groups.append(group := [])
+                open_groups[file.size] = group
+        group.append(render)
+    return groups
 
 
 def read_photos(

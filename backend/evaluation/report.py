@@ -18,7 +18,7 @@ from .checks import check
 from .features import PictureFeatures
 from .generate import FIDELITY_COLUMNS, RunFolder
 from .methods import CONTROLS, METHODS
-from .pictures import Render, UnusableFolderError
+from .pictures import Render, UnusableFolderError, group_by_size
 from .scores import Column, Run, Scorer, to_row
 
 TITLES = {
@@ -77,16 +77,34 @@ class Plan:
         """The methods, and beside `no_op` the controls."""
         return (*self.methods, *(CONTROLS if "no_op" in self.methods else ()))
 
+    def rows(self) -> list[RunFolder]:
+        """The runs of all rows."""
+        return [run for method in self.scored for run in self.runs(method)]
+
     def sweep(self) -> list[RunFolder]:
-        """The runs of the curve, one seed each."""
+        """The runs of the curve, one seed each; some of them are of the rows too."""
         swept = [method for method in self.methods if METHODS[method].swept] if self.swept else []
         return [RunFolder(self.out, method, s, 0) for method in swept for s in self.strengths]
 
     def work(self) -> list[tuple[RunFolder, Sequence[Render]]]:
         """Every run with the renders that it needs."""
-        rows = [(run, self.renders) for method in self.scored for run in self.runs(method)]
-        done = {run for run, _ in rows}
-        return rows + [(run, self.swept) for run in self.sweep() if run not in done]
+        rows = self.rows()
+        beside = [run for run in self.sweep() if run not in rows]
+        return [(run, self.renders) for run in rows] + [(run, self.swept) for run in beside]
+
+    def batches(self, most: int) -> list[tuple[RunFolder, list[Render]]]:
+        """The same work in batches of up to `most` renders of one size; all methods of the first renders come first.
+
+        So a benchmark that was stopped early has whole rows of some renders, not some rows.
+        """
+        rows = self.rows()
+        beside = [run for run in self.sweep() if run not in rows]
+        return [
+            (run, batch)
+            for runs, renders in ((rows, self.renders), (beside, self.swept))
+            for batch in group_by_size(renders, most)
+            for run in runs
+        ]
 
 
 def score_all(

@@ -4,17 +4,21 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from backend.commands import app
 from backend.evaluation.checks import ABLATIONS, check
+from backend.evaluation.generate import read_subject
 from backend.evaluation.methods import METHODS, Bench
-from backend.evaluation.pictures import UnusableFolderError, find_renders, read_photos
-from backend.evaluation.report import put_into_page
+from backend.evaluation.pictures import UnusableFolderError, find_renders, group_by_size, read_photos
+from backend.evaluation.report import Plan, put_into_page
 from backend.evaluation.scores import Column
 
 NAMES = [
@@ -49,16 +53,45 @@ def finished(adapted, renders, photo_features, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     common = ("--model", adapted, "--renders", renders, "--out", out, "--photos", photo_features)
     common += ("--limit", 2, "--steps", 10, "--seeds", 2, "--sweep", 2, "--strengths", "0.1,0.3")
-    for methods in (",".join(NAMES[:6]), ",".join(NAMES[6:])):
-        result = run(*common, "--methods", methods, "--phase", "generate")
+    for phase, part in product(("generate", "sample"), ("1/2", "2/2")):
+        result = run(*common, "--phase", phase, "--part", part, "--batch", 2)
         assert result.exit_code == 0, result.output
-    result = run(*common, "--replicates", 20, "--phase", "sample", "--phase", "report")
+    result = run(*common, "--replicates", 20, "--phase", "report")
     assert result.exit_code == 0, result.output
     return out, common
 
 
 def test_the_methods_are_the_issues_own():
     assert list(METHODS) == NAMES
+
+
+@pytest.mark.parametrize("name", ["sdedit", "plug_and_play", "released", "ours"])
+def test_a_batch_gives_each_render_the_picture_it_gets_alone(adapted, renders, name):
+    bench = Bench(adapted, "cpu", steps=10)
+    subjects = [read_subject(render) for render in find_renders(renders, 2)]
+    together = METHODS[name].run(bench, subjects, 0.2, 0)
+    for subject, outcome in zip(subjects, together, strict=True):
+        (alone,) = METHODS[name].run(bench, [subject], 0.2, 0)
+        difference = np.abs(outcome.pixels.astype(int) - alone.pixels)
+        assert difference.max() <= 1, difference.max()
+        assert (outcome.pixels != subject.pixels).any()
+
+
+def test_batches_hold_one_size_and_first_renders_come_first(tmp_path):
+    for number, size in enumerate([(4, 2), (4, 2), (2, 4), (4, 2), (2, 4)]):
+        Image.new("RGB", size).save(tmp_path / f"{number}.png")
+        Image.new("L", size).save(tmp_path / f"{number}.mask.png")
+    found = find_renders(tmp_path)
+    names = [[render.name for render in group] for group in group_by_size(found, 2)]
+    assert names == [["0", "1"], ["2", "4"], ["3"]]
+    plan = Plan(tmp_path, ["released", "ours"], found, found[:3], 0.3, [0.3, 0.5], 1)
+    batches = [
+        (run.method, run.strength, [render.name for render in batch]) for run, batch in plan.batches(2)
+    ]
+    assert batches == [
+        *((method, 0.3, group) for group in names for method in ("released", "ours")),
+        *((method, 0.5, group) for group in (["0", "1"], ["2"]) for method in ("released", "ours")),
+    ]
 
 
 def test_the_report_has_every_row_and_column_with_its_interval(finished):
@@ -105,7 +138,9 @@ def test_a_missing_result_is_named(finished, tmp_path):
     assert "lacks 2 of 2 results" in " ".join(result.output.replace("│", " ").split())
 
 
-@pytest.mark.parametrize(("option", "value"), [("--methods", "magic"), ("--phase", "guess")])
+@pytest.mark.parametrize(
+    ("option", "value"), [("--methods", "magic"), ("--phase", "guess"), ("--part", "3/2"), ("--part", "1")]
+)
 def test_an_unknown_name_is_refused(finished, option, value):
     result = run(*finished[1], option, value)
     assert result.exit_code == 2 and value in result.output
@@ -119,8 +154,6 @@ def test_folders_without_pictures_are_named(tmp_path):
 
 
 def constant(value: float) -> Column:
-    import numpy as np
-
     return Column(value, np.full(4, value))
 
 
