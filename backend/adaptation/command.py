@@ -72,6 +72,12 @@ def adapt(
     caption_dropout: Annotated[
         float, option("Share of photos shown without their caption.", "Pictures")
     ] = Settings.caption_dropout,
+    render_share: Annotated[
+        float, option("Share of renders, under their captions, in a batch of photos.", "Pictures")
+    ] = Settings.render_share,
+    render_template: Annotated[
+        str, option("Caption of a render without NAME.txt.", "Pictures")
+    ] = Settings.render_template,
     bridge: Annotated[
         bool,
         typer.Option(
@@ -106,7 +112,8 @@ def adapt(
         full=full, rank=rank, positive_steps=positive_steps, negative_steps=negative_steps, batch=batch,
         accumulate=accumulate, positive_rate=positive_rate or (FULL_RATE if full else LORA_RATE),
         negative_rate=negative_rate, vectors=vectors, initial_prompt=initial_prompt, seed=seed, zoom=zoom,
-        crops=crops, template=template, caption_dropout=caption_dropout, bridge=bridge,
+        crops=crops, template=template, caption_dropout=caption_dropout,
+        render_share=render_share, render_template=render_template, bridge=bridge,
     )  # fmt: skip
     pace = Pace(checkpoint_every, sample_every, minutes, compile, gradient_checkpointing)
     request = Request(
@@ -178,7 +185,9 @@ def run(request: Request) -> None:
         ) from error
     started = time.monotonic()
     photos = read_folder(request.photos, "--photos", request.settings.template)
-    renders = read_folder(request.renders, "--renders", None)
+    renders = read_folder(
+        request.renders, "--renders", request.settings.render_template if request.settings.render_share else None
+    )
     device = use_device(request.device)
     try:
         place = Workplace(request.out.resolve())

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -157,6 +157,12 @@ class Denoiser:
                 return_dict=False,
             )[0]
         return predicted.float()
+
+
+def joined(first: Batch, second: Batch) -> Batch:
+    """Both in one."""
+    pairs = ((getattr(first, field.name), getattr(second, field.name)) for field in fields(Batch))
+    return Batch(*(torch.cat(pair) for pair in pairs))
 
 
 def repeated(text: Conditioning, count: int) -> Conditioning:

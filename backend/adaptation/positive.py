@@ -4,7 +4,7 @@
     eps* = argmin E |eps - eps_theta(z_t, t, v)|^2
 
 A part of the photos is shown without its caption, so that the empty prompt comes to mean a photograph: it is the
-prompt that a translation uses.
+prompt that a translation uses. Renders may be among them, under their captions alone.
 """
 
 from __future__ import annotations
@@ -21,12 +21,14 @@ from backend.translation.loading import load_unet
 from backend.translation.text import Conditioning
 
 from .bank import Bank
-from .denoising import Denoiser
+from .denoising import Denoiser, joined
 from .draws import generator
 from .settings import Settings
 from .tensors import write_tensors
 
 STAGE = 0
+KEPT_RENDERS = 2
+"""In the place of a stage in their draws: the negative one draws the same renders by 1."""
 DRAW_DROPOUT, DRAW_LORA = 6, 7
 LORA_LAYERS = ["to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2", "proj_in", "proj_out"]
 STORED_TYPES = {"no": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
@@ -59,16 +61,21 @@ def trained(network: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def positive_loss(
-    denoiser: Denoiser, photos: Bank, captions: Conditioning, settings: Settings, number: int
+    denoiser: Denoiser, photos: Bank, renders: Bank, captions: Conditioning, settings: Settings, number: int
 ) -> Float[Tensor, ""]:
     """Loss of batch `number`.
 
     Args:
+        renders: What a share of the batch is drawn from, see `Settings.render_share`.
         captions: One text for each caption; the first is the empty prompt.
     """
-    batch = denoiser.draw(photos, settings.batch, number, settings.seed, STAGE)
+    kept = round(settings.render_share * settings.batch)
+    batch = denoiser.draw(photos, settings.batch - kept, number, settings.seed, STAGE)
+    if kept:
+        batch = joined(batch, denoiser.draw(renders, kept, number, settings.seed, KEPT_RENDERS))
     draws = generator(torch.device("cpu"), settings.seed, DRAW_DROPOUT, number)
     dropped = torch.rand(settings.batch, generator=draws) < settings.caption_dropout
+    dropped[settings.batch - kept :] = False
     chosen = torch.where(dropped, 0, batch.captions)
     pooled = captions.pooled
     text = Conditioning(

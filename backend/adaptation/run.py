@@ -118,7 +118,7 @@ def prepare(task: Task, place: Workplace) -> Material:
 
     photos, held_out_photos = hold_out(task.photos)
     renders, held_out_renders = hold_out(task.renders)
-    captions = ["", *sorted({file.caption for file in photos} - {""})]
+    captions = ["", *sorted({file.caption for file in [*photos, *renders]} - {""})]
     banks = Preparation(place.crops, task.parts.autoencoder, task.settings, task.parts.device, advance)
     size = task.settings.width, task.settings.height
     return Material(
@@ -150,8 +150,9 @@ def fine_tune(task: Task, material: Material, course: Course, weights: Path) -> 
         write_sheet(parts.model("positive", unet, None, 1.0), material.shown, path)
 
     loss = partial(
-        positive_loss, _compiled(denoiser, task), material.photos, parts.captions(material.captions), settings
-    )
+        positive_loss, _compiled(denoiser, task), material.photos, material.renders,
+        parts.captions(material.captions), settings,
+    )  # fmt: skip
     stage = Stage(
         "positive", trained(unet), settings.positive_steps, settings.accumulate, settings.positive_rate,
         loss, validate, sample,

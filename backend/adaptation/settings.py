@@ -22,6 +22,7 @@ SETTING_RANGES: dict[str, tuple[float, float]] = {
     "crops": (1, 10**7),
     "vectors": (1, 1024),
     "caption_dropout": (0, 1),
+    "render_share": (0, 0.9),
     "seed": (0, 2**63 - 1),
 }
 """Least and greatest value of each number."""
@@ -50,6 +51,9 @@ class Settings:
         initial_prompt: What these vectors begin as; the empty prompt's tokens fill the rest.
         template: Caption of a photo that has no text file beside it.
         caption_dropout: Share of the photos that are shown without their caption.
+        render_share: Of renders in a batch of the positive stage, each under its caption, so that the network keeps
+            a prompt for them (the prior preservation of DreamBooth, arXiv 2208.12242); 0 as in the paper.
+        render_template: Caption of a render that has no text file beside it.
         bridge: Learn photos from pairs with their rendered look, see `bridge`; else as in the paper.
         mixed_precision: `no`, `fp16` or `bf16`.
         seed: Of every draw.
@@ -74,6 +78,8 @@ class Settings:
     initial_prompt: str = ""
     template: str = "a photo of a garment"
     caption_dropout: float = 0.5
+    render_share: float = 0.0
+    render_template: str = "a render of a garment"
     bridge: bool = False
     mixed_precision: str = "no"
     seed: int = 0

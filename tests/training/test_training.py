@@ -17,9 +17,9 @@ from backend.training import pack
 from backend.training.assemble import reduce_rank
 from backend.training.autoencoder import EXTRA_BLOCKS, student_from_teacher
 from backend.training.data import crop, read_pack
-from backend.training.denoiser import Average, tokenize
-from backend.training.domain import embed_vectors
-from backend.training.text import new_text_encoder, write_tokenizer
+from backend.training.denoiser import Average
+from backend.training.domain import lay_out
+from backend.training.text import write_tokenizer
 
 
 def _jpeg(colour: tuple[int, int, int], size: tuple[int, int] = (400, 533)) -> bytes:
@@ -62,6 +62,16 @@ def test_a_render_is_packed_upright_with_its_category(packed):
     assert renders.pixels.float().mean((0, 2, 3)).tolist() == pytest.approx([10, 200, 30], abs=4)
 
 
+def test_a_pack_is_laid_out_as_adapt_wants_it(packed, tmp_path):
+    lay_out(read_pack(packed, "render"), tmp_path / "work" / "renders")
+    [picture] = (tmp_path / "work" / "renders").glob("*.jpg")
+    assert picture.with_suffix(".txt").read_text() == "a render of a skirt"
+    with Image.open(picture) as opened:
+        assert opened.size == (400, 532)
+        assert np.asarray(opened).mean((0, 1)) == pytest.approx([10, 200, 30], abs=4)
+    assert not (tmp_path / "work" / "renders.part").exists()
+
+
 def test_a_crop_at_zoom_one_is_a_window_of_the_picture():
     picture = torch.randint(0, 256, (1, 3, 24, 20), dtype=torch.uint8)
     cut = crop(picture, (20, 24), (1.0, 1.0), torch.Generator().manual_seed(3))
@@ -80,22 +90,6 @@ def test_known_words_are_one_token_and_unknown_ones_are_bytes(tmp_path):
     tokenizer = write_tokenizer(["photo", "dress", "render"], tmp_path)
     assert tokenizer.tokenize("photo dress") == ["photo</w>", "dress</w>"]
     assert tokenizer.tokenize("xyz") == ["x", "y", "z</w>"]
-
-
-def test_vectors_stand_between_the_first_and_the_last_token(tmp_path):
-    torch.manual_seed(0)
-    tokenizer = write_tokenizer(["photo"], tmp_path)
-    encoder = new_text_encoder(tokenizer).eval()
-    empty = tokenize(tokenizer, [""], torch.device("cpu"))
-    table = encoder.get_input_embeddings().weight
-    with torch.no_grad():
-        plain = encoder(empty)[0]
-        same = embed_vectors(encoder, empty, table[empty[0, 1:-1]])
-        other = embed_vectors(encoder, empty, torch.randn(75, table.shape[1]))
-    assert torch.equal(plain, same)
-    # Attention is causal: the first token sees none of them.
-    assert torch.allclose(plain[:, 0], other[:, 0], atol=1e-5)
-    assert not torch.allclose(plain[:, 1], other[:, 1], atol=1e-2)
 
 
 def test_a_lora_of_low_rank_survives_the_reduction():
