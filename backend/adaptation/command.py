@@ -186,7 +186,9 @@ def run(request: Request) -> None:
     started = time.monotonic()
     photos = read_folder(request.photos, "--photos", request.settings.template)
     renders = read_folder(
-        request.renders, "--renders", request.settings.render_template if request.settings.render_share else None
+        request.renders,
+        "--renders",
+        request.settings.render_template if request.settings.render_share else None,
     )
     device = use_device(request.device)
     try:

@@ -130,8 +130,23 @@ def test_a_dropped_caption_is_the_empty_prompt(dropout: float, said: float) -> N
         return (noisy,)
 
     captions = Conditioning(torch.stack([torch.zeros(77, 8), torch.ones(77, 8)]))
-    positive_loss(denoiser(listens), bank(), captions, Settings(batch=4, caption_dropout=dropout), 0)
+    settings = Settings(batch=4, caption_dropout=dropout)
+    positive_loss(denoiser(listens), bank(), bank(), captions, settings, 0)
     assert heard[0].tolist() == [said] * 4
+
+
+def test_renders_among_the_photos_keep_their_captions() -> None:
+    heard = []
+
+    def listens(noisy: torch.Tensor, _t: torch.Tensor, text: torch.Tensor, **_: Any) -> tuple[torch.Tensor]:
+        heard.append(text.mean((1, 2)))
+        return (noisy,)
+
+    captions = Conditioning(torch.stack([torch.full((77, 8), value) for value in (0.0, 1.0, 2.0)]))
+    renders = replace(bank(), captions=torch.full((len(bank()),), 2))
+    settings = Settings(batch=5, caption_dropout=1.0, render_share=0.4)
+    positive_loss(denoiser(listens), bank(), renders, captions, settings, 0)
+    assert heard[0].tolist() == [0, 0, 0, 2, 2]
 
 
 @pytest.fixture(scope="module")
