@@ -27,7 +27,12 @@ bench: $(VENV)/.ready $(if $(filter $(BENCH_RENDERS),$(RENDERS)),$(BPY_5_0))  ##
 	  --seeds 1 --steps 25 $(if $(PHOTOS),--photos $(PHOTOS)) $(if $(PAGE),--page $(PAGE) --section small)
 	@cat out/bench/benchmark.md
 
-test: check unit $(BLENDERS) $(NEWER_BLENDERS)  ## Every check and test
+# A suite waits for processes and timers half of its time, so two at once; the output of each comes in one piece.
+TEST_JOBS ?= 2
+SYNC := $(if $(filter output-sync,$(.FEATURES)),--output-sync=recurse)
+
+test: check  ## Every check and test
+	@$(MAKE) --no-print-directory --jobs $(TEST_JOBS) $(SYNC) unit $(BLENDERS) $(NEWER_BLENDERS)
 
 check: $(VENV)/.ready  ## Lint, format, types, and the direction of imports
 	$(VENV)/bin/ruff check .

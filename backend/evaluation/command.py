@@ -61,7 +61,7 @@ def evaluate(
         from backend.evaluation import evaluate as work
         from backend.evaluation.methods import METHODS
         from backend.evaluation.pictures import UnusableFolderError, find_renders
-        from backend.evaluation.report import Plan
+        from backend.evaluation.plan import Part, Plan
     except ImportError as error:
         raise typer.BadParameter(
             f"{error}. Install what it needs: pip install 'make-real[evaluate]'"
@@ -76,7 +76,7 @@ def evaluate(
         points = [float(point) for point in strengths.split(",")]
         plan = Plan(out, names, found, found[:sweep], strength, points, seeds)
         options = work.Options(
-            model, device, steps, photos, pictures, replicates, page, section, batch, work.Part.parse(part)
+            model, device, steps, photos, pictures, replicates, page, section, batch, Part.parse(part)
         )
         work.evaluate(plan, options, [work.Phase(name) for name in phases])
     except (UnusableFolderError, ValueError) as error:

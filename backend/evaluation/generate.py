@@ -2,7 +2,7 @@
 """The methods' pictures on disk: made once, found again, so that work can be split over processes and resumed.
 
     OUT/results/METHOD/0.30/seed0/NAME.png        the picture
-    OUT/results/METHOD/0.30/seed0/results.jsonl   a line a picture: recipe, fidelity, seconds
+    OUT/results/METHOD/0.30/seed0/results.jsonl   a line a picture: recipe, device, seconds, fidelity
 
 Processes may work on one folder at once if no two make the same picture (`Plan.batches`): a line is one write.
 """
@@ -138,7 +138,8 @@ def generate(bench: Bench, run: RunFolder, renders: Sequence[Render]) -> None:
     outcomes = method.run(bench, [subject for _, subject, _ in missing], run.strength, run.seed)
     for (render, subject, recipe), outcome in zip(missing, outcomes, strict=True):
         fidelity = measure_fidelity(subject, outcome.pixels)
-        run.add(render, outcome.pixels, {"recipe": recipe, "seconds": outcome.seconds, **fidelity})
+        made = {"recipe": recipe, "device": bench.device_name, "seconds": outcome.seconds}
+        run.add(render, outcome.pixels, {**made, **fidelity})
 
 
 def measure_fidelity(subject: Subject, result: UInt8[np.ndarray, "height width 3"]) -> dict[str, float]:

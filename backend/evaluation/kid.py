@@ -47,22 +47,25 @@ def kernel(
 
 
 def draw_weights(
-    owners: Int[np.ndarray, " rows"], replicates: int, rng: np.random.Generator
+    owners: Int[np.ndarray, " rows"], replicates: int, rng: np.random.Generator, fewest: int = 2
 ) -> Float[np.ndarray, "replicates rows"]:
     """How often each row occurs when pictures, and then rows within each, are drawn with replacement.
 
-    A draw of one picture alone, which can happen among a few, has no pairs and is drawn again.
+    Args:
+        fewest: Different pictures in a draw; one with less is drawn again. KID needs a pair.
 
     Raises:
-        ValueError: There are fewer than two pictures.
+        ValueError: There are fewer pictures.
     """
     pictures, rows_of = np.unique(owners, return_counts=True)
-    if len(pictures) < 2:
-        raise ValueError("fewer than two pictures have patches of cloth; a benchmark needs more renders")
+    if len(pictures) < fewest:
+        raise ValueError(
+            f"fewer than {fewest} pictures have patches of cloth; a benchmark needs more renders"
+        )
     weights = np.zeros((replicates, len(owners)))
     shares = np.full(len(pictures), 1 / len(pictures))
     drawn = rng.multinomial(len(pictures), shares, size=replicates)
-    while (alone := (drawn > 0).sum(1) < 2).any():
+    while (alone := (drawn > 0).sum(1) < fewest).any():
         drawn[alone] = rng.multinomial(len(pictures), shares, size=int(alone.sum()))
     start = 0
     for picture, rows in enumerate(rows_of):

@@ -66,6 +66,13 @@ class Bench:
         self._folder, self._device, self.steps = folder, device, steps
 
     @cached_property
+    def device_name(self) -> str:
+        """The device in words."""
+        if self._device.startswith("cuda"):
+            return torch.cuda.get_device_name(self._device)
+        return f"CPU, {torch.get_num_threads()} threads"
+
+    @cached_property
     def digest(self) -> str:
         """Identifies the weights."""
         return weights_digest(self._folder)

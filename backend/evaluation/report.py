@@ -6,7 +6,6 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,8 @@ from .checks import check
 from .features import PictureFeatures
 from .generate import FIDELITY_COLUMNS, RunFolder
 from .methods import CONTROLS, METHODS
-from .pictures import Render, UnusableFolderError, group_by_size
+from .pictures import Render, UnusableFolderError
+from .plan import Plan
 from .scores import Column, Run, Scorer, to_row
 
 TITLES = {
@@ -41,70 +41,10 @@ DIGITS = {
     "seconds": 2,
 }
 """After the point; other columns get three."""
+PLAIN = ("shift_px", "rest_change", "seconds")
+"""Columns whose interval is in the JSON alone, so that a line of the page can be read."""
 SHOWN = ("released", "ours")
 """Methods beside the render in the pictures."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a benchmark consists of.
-
-    Args:
-        out: Its folder.
-        methods: Rows.
-        renders: Pictures of the rows.
-        swept: Pictures of the curve over the strength, some of `renders`.
-        strength: Of the rows.
-        strengths: Of the curve.
-        seeds: Random seeds of the methods that draw.
-    """
-
-    out: Path
-    methods: Sequence[str]
-    renders: Sequence[Render]
-    swept: Sequence[Render]
-    strength: float
-    strengths: Sequence[float]
-    seeds: int
-
-    def runs(self, method: str) -> list[RunFolder]:
-        """The runs of a row."""
-        seeds = self.seeds if method in METHODS and METHODS[method].random else 1
-        return [RunFolder(self.out, method, self.strength, seed) for seed in range(seeds)]
-
-    @property
-    def scored(self) -> tuple[str, ...]:
-        """The methods, and beside `no_op` the controls."""
-        return (*self.methods, *(CONTROLS if "no_op" in self.methods else ()))
-
-    def rows(self) -> list[RunFolder]:
-        """The runs of all rows."""
-        return [run for method in self.scored for run in self.runs(method)]
-
-    def sweep(self) -> list[RunFolder]:
-        """The runs of the curve, one seed each; some of them are of the rows too."""
-        swept = [method for method in self.methods if METHODS[method].swept] if self.swept else []
-        return [RunFolder(self.out, method, s, 0) for method in swept for s in self.strengths]
-
-    def work(self) -> list[tuple[RunFolder, Sequence[Render]]]:
-        """Every run with the renders that it needs."""
-        rows = self.rows()
-        beside = [run for run in self.sweep() if run not in rows]
-        return [(run, self.renders) for run in rows] + [(run, self.swept) for run in beside]
-
-    def batches(self, most: int) -> list[tuple[RunFolder, list[Render]]]:
-        """The same work in batches of up to `most` renders of one size; all methods of the first renders come first.
-
-        So a benchmark that was stopped early has whole rows of some renders, not some rows.
-        """
-        rows = self.rows()
-        beside = [run for run in self.sweep() if run not in rows]
-        return [
-            (run, batch)
-            for runs, renders in ((rows, self.renders), (beside, self.swept))
-            for batch in group_by_size(renders, most)
-            for run in runs
-        ]
 
 
 def score_all(
@@ -155,6 +95,7 @@ def to_map(
         "about": {
             "date": datetime.now(UTC).date().isoformat(),
             "machine": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+            "device": devices(plan),
             "renders": len(plan.renders),
             "swept_renders": len(plan.swept),
             "strength": plan.strength,
@@ -165,16 +106,24 @@ def to_map(
     }
 
 
+def devices(plan: Plan) -> str:
+    """What the pictures were made on, in words."""
+    names = {result["device"] for run in plan.rows() for result in run.results(plan.renders)}
+    return " and ".join(sorted(names))
+
+
 def to_markdown(content: dict[str, Any]) -> str:
     """The tables of the page."""
     about = content["about"]
     head = (
-        f"{about['renders']} renders, {about['photos']} photos, model `{about['model']}`, strength"
-        f" {about['strength']:g}, {about['device']}, {about['date']}. In brackets: 95 % of {about['replicates']}"
-        " bootstrap draws."
+        f"{about['renders']} renders ({about['patches']} patches of cloth), {about['photos']} photos"
+        f" ({about['photo_patches']}); model `{about['model']}`, strength {about['strength']:g}, {about['steps']}"
+        " steps;"
+        f" {about['device']}, {about['date']}. In brackets: 95 % of {about['replicates']} bootstrap draws. Seconds"
+        f" {about['seconds']}.\n\n    {about['command']}"
     )
     rows = [
-        [f"`{row['method']}`", *(_cell(row, name) for name in TITLES)]
+        [f"`{row['method']}`", *(_cell(row, name, name not in PLAIN) for name in TITLES)]
         for row in content["rows"] + content["controls"]
     ]
     parts = [head, _grid(["method", *TITLES.values()], rows)]
@@ -199,10 +148,9 @@ def to_markdown(content: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _cell(row: dict[str, Any], name: str) -> str:
-    digits = DIGITS.get(name, 3)
-    value, low, high = (row[name + suffix] for suffix in ("", "_low", "_high"))
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+def _cell(row: dict[str, Any], name: str, interval: bool = True) -> str:
+    value, low, high = (f"{row[name + end]:.{DIGITS.get(name, 3)}f}" for end in ("", "_low", "_high"))
+    return f"{value} [{low}, {high}]" if interval else value
 
 
 def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -94,7 +94,7 @@ class Scorer:
         """Mean over pictures and seeds of one number a picture."""
         values = np.stack(runs)
         pictures = np.arange(values.shape[1])
-        drawn = draw_weights(pictures, self._replicates, np.random.default_rng([0, 2]))
+        drawn = draw_weights(pictures, self._replicates, np.random.default_rng([0, 2]), fewest=1)
         weights = np.concatenate([np.ones((1, len(pictures))), drawn]) / len(pictures)
         means = (seed_shares(len(runs), self._replicates, 0) * (weights @ values.T)).sum(1)
         return Column(float(means[0]), means[1:])

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from itertools import product
 
 import numpy as np
@@ -15,10 +16,12 @@ from typer.testing import CliRunner
 
 from backend.commands import app
 from backend.evaluation.checks import ABLATIONS, check
+from backend.evaluation.evaluate import told_command
 from backend.evaluation.generate import read_subject
 from backend.evaluation.methods import METHODS, Bench
 from backend.evaluation.pictures import UnusableFolderError, find_renders, group_by_size, read_photos
-from backend.evaluation.report import Plan, put_into_page
+from backend.evaluation.plan import Plan
+from backend.evaluation.report import put_into_page
 from backend.evaluation.scores import Column
 
 NAMES = [
@@ -109,6 +112,30 @@ def test_the_report_has_every_row_and_column_with_its_interval(finished):
     assert len(list((finished[0] / "pictures").glob("*.jpg"))) == 2
     table = (finished[0] / "benchmark.md").read_text()
     assert all(f"`{name}`" in table for name in NAMES)
+
+
+def test_seconds_are_of_the_idle_device_once_every_method_was_timed(finished, tmp_path):
+    out, page = tmp_path / "out", tmp_path / "page.md"
+    shutil.copytree(finished[0], out)
+    common = (*finished[1], "--out", out)
+    page.write_text("<!-- benchmark:full -->\n<!-- /benchmark:full -->\n")
+
+    def told(*methods: str) -> str:
+        report = run(*common, "--methods", ",".join(methods), "--phase", "report", "--page", page)
+        assert report.exit_code == 0, report.output
+        return page.read_text()
+
+    assert run(*common, "--methods", "ours", "--phase", "time").exit_code == 0
+    assert "one picture at a time on the idle device" in told("ours")
+    assert "share in a batch" in told("no_op", "ours")
+    line = next(line for line in told("ours").splitlines() if line.startswith("| `ours` |"))
+    seconds = json.loads((out / "seconds.json").read_text())["ours"]
+    assert float(line.rstrip("| ").rpartition("|")[2]) == pytest.approx(np.mean(seconds), abs=0.006)
+
+
+def test_a_command_is_told_without_the_folders_of_one_machine(tmp_path):
+    told = told_command(["/somewhere/bin/make-real", "evaluate", "--out", str(tmp_path), "--limit", "4"])
+    assert told == f"make-real evaluate --out {tmp_path.name} --limit 4"
 
 
 def test_no_op_is_the_render_and_ours_leaves_the_rest(finished):
