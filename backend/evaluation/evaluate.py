@@ -132,7 +132,7 @@ def write_report(plan: Plan, options: Options) -> None:
         "replicates": options.replicates,
         "seconds": "of one picture at a time on the idle device"
         if timed
-        else "of its share in a batch, as made",
+        else "as made, a batch's divided among its pictures",
         "command": told_command(sys.argv),
     }
     content = to_map(plan, table, sweep, about)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from .checks import check
 from .features import PictureFeatures
@@ -45,6 +45,8 @@ PLAIN = ("shift_px", "rest_change", "seconds")
 """Columns whose interval is in the JSON alone, so that a line of the page can be read."""
 SHOWN = ("released", "ours")
 """Methods beside the render in the pictures."""
+TITLE_PX = 24
+"""Height of the titles above the pictures."""
 
 
 def score_all(
@@ -132,7 +134,7 @@ def to_markdown(content: dict[str, Any]) -> str:
             [
                 c["claim"],
                 f"{c['value']:.3f} [{c['low']:.3f}, {c['high']:.3f}]",
-                "yes" if c["met"] else "**no**",
+                ("yes" if c["met"] else "**no**") + ("" if c["sure"] else ", not sure"),
             ]
             for c in content["checks"]
         ]
@@ -196,20 +198,25 @@ def draw_curve(sweep: list[dict[str, Any]], path: Path) -> None:
 
 def put_side_by_side(plan: Plan, folder: Path, count: int) -> None:
     """Render, released procedure and ours, as JPEG files: of `count` garments, one render each."""
-    runs = [plan.runs(method)[0] for method in SHOWN if method in plan.methods]
+    runs = {method: plan.runs(method)[0] for method in SHOWN if method in plan.methods}
     folder.mkdir(parents=True, exist_ok=True)
     one_each = {render.garment: render for render in reversed(plan.renders)}
     for render in sorted(one_each.values(), key=lambda render: render.name)[:count]:
-        paths = [render.picture, *(run.picture(render) for run in runs)]
-        if all(path.is_file() for path in paths):
-            pictures = [Image.open(path).convert("RGB") for path in paths]
-            width = sum(picture.width for picture in pictures)
-            sheet = Image.new("RGB", (width, pictures[0].height))
-            left = 0
-            for picture in pictures:
-                sheet.paste(picture, (left, 0))
-                left += picture.width
-            sheet.save(folder / f"{render.name}.jpg", quality=92)
+        paths = {"render": render.picture} | {method: run.picture(render) for method, run in runs.items()}
+        if all(path.is_file() for path in paths.values()):
+            side_by_side(paths).save(folder / f"{render.name}.jpg", quality=92)
+
+
+def side_by_side(paths: Mapping[str, Path]) -> Image.Image:
+    """Pictures of one size beside each other, each under its title."""
+    pictures = {title: Image.open(path).convert("RGB") for title, path in paths.items()}
+    width, height = next(iter(pictures.values())).size
+    sheet = Image.new("RGB", (width * len(pictures), height + TITLE_PX), "white")
+    for number, (title, picture) in enumerate(pictures.items()):
+        sheet.paste(picture, (number * width, TITLE_PX))
+        place = ((number + 0.5) * width, TITLE_PX / 2)
+        ImageDraw.Draw(sheet).text(place, title, "black", ImageFont.load_default(TITLE_PX * 0.6), anchor="mm")
+    return sheet
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

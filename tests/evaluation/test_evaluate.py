@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from backend.commands import app
-from backend.evaluation.checks import ABLATIONS, check
+from backend.evaluation.checks import ABLATIONS, Check, Sense, check
 from backend.evaluation.evaluate import told_command
 from backend.evaluation.generate import read_subject
 from backend.evaluation.methods import METHODS, Bench
@@ -127,7 +127,7 @@ def test_seconds_are_of_the_idle_device_once_every_method_was_timed(finished, tm
 
     assert run(*common, "--methods", "ours", "--phase", "time").exit_code == 0
     assert "one picture at a time on the idle device" in told("ours")
-    assert "share in a batch" in told("no_op", "ours")
+    assert "divided among its pictures" in told("no_op", "ours")
     line = next(line for line in told("ours").splitlines() if line.startswith("| `ours` |"))
     seconds = json.loads((out / "seconds.json").read_text())["ours"]
     assert float(line.rstrip("| ").rpartition("|")[2]) == pytest.approx(np.mean(seconds), abs=0.006)
@@ -213,6 +213,17 @@ def test_the_bench_can_say_no():
     }
     refused = [claim for claim in check(table) if not claim.met]
     assert len(refused) >= 8
+
+
+@pytest.mark.parametrize(
+    ("replicates", "surely", "met", "sure"),
+    [((2, 3), False, True, True), ((0, 3), False, True, False), ((0, 3), True, False, False)],
+)
+def test_a_check_tells_when_its_interval_holds_the_bar(replicates, surely, met, sure):
+    claim = Check("figure", Column(2.0, np.array(replicates)), Sense.AT_LEAST, 1.0, surely)
+    told = claim.to_map()
+    assert (told["met"], told["sure"], told["claim"]) == (met, sure, "figure: at least 1")
+    assert not Check("figure", Column(2.0, np.array(replicates)), Sense.AT_MOST, 1.0, surely).met
 
 
 def test_a_page_keeps_all_but_its_section(tmp_path):
