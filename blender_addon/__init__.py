@@ -13,6 +13,7 @@ compare/    before and after in the Image Editor
 looks/      presets, and variants of one render
 history/    every result of a scene, kept with its render
 sidebar     where the panels stand
+start_button    what stands where a picture is asked for
 text        sentences that fit a panel
 compat      every difference between Blender's versions
 """

@@ -10,8 +10,9 @@ import bpy
 from . import compositor
 from .picture.results import WARNINGS
 from .session import pump
-from .session.status_line import StatusLine, status_line
+from .session.status_line import StatusLine
 from .sidebar import InImageEditor
+from .start_button import draw_start
 from .text import draw_text
 
 
@@ -23,10 +24,10 @@ class MAKE_REAL_PT_main(InImageEditor, bpy.types.Panel):  # noqa: N801  Blender'
     def draw(self, context: bpy.types.Context) -> None:
         """Draw from the session alone."""
         layout = self.layout
-        line = status_line(pump.session(), pump.installation().progress)
+        line = pump.line()
         column = layout.column(align=True)
         column.scale_y = 1.4
-        column.operator("make_real.translate", icon="SHADERFX")
+        draw_start(column, "make_real.translate", icon="SHADERFX")
         _draw_state(layout, context, line)
         settings = context.scene.make_real
         if settings.result:
@@ -41,10 +42,7 @@ class MAKE_REAL_PT_main(InImageEditor, bpy.types.Panel):  # noqa: N801  Blender'
 
 
 def _draw_state(layout: bpy.types.UILayout, context: bpy.types.Context, line: StatusLine) -> None:
-    if line.fraction is not None:
-        layout.progress(factor=line.fraction, type="BAR", text=line.text)
-    else:
-        draw_text(layout, context, line.text, "INFO")
+    draw_text(layout, context, line.text, "INFO")
     layout.operator(line.button)
     for number, text in enumerate(line.problem):
         draw_text(layout, context, text, "BLANK1" if number else "ERROR")
@@ -101,13 +99,11 @@ def _draw_header(self, context: bpy.types.Context) -> None:
     if context.area.ui_type != "IMAGE_EDITOR":
         # The UV Editor has the same header.
         return
-    line = status_line(pump.session())
-    if line.fraction is None:
-        self.layout.operator("make_real.translate", icon="SHADERFX")
-    else:
-        # A header has no room for words; they stand in the sidebar.
-        self.layout.progress(factor=line.fraction, type="BAR", text=f"{line.fraction:.0%}")
-        self.layout.operator("make_real.cancel", text="", icon="X")
+    # A header has no room for words; they stand in the sidebar.
+    draw_start(self.layout, "make_real.translate", icon="SHADERFX")
+    line = pump.line()
+    if line.fraction is not None:
+        self.layout.operator(line.button, text="", icon="X")
 
 
 def _draw_render_menu(self, context: bpy.types.Context) -> None:

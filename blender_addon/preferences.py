@@ -87,11 +87,10 @@ class MakeRealPreferences(bpy.types.AddonPreferences):
     def draw(self, context: bpy.types.Context) -> None:
         """Draw them in Blender's preferences."""
         from .session import pump
-        from .session.status_line import status_line
 
         layout = self.layout
         layout.use_property_split = True
-        line = status_line(pump.session(), pump.installation().progress)
+        line = pump.line()
         layout.label(text=line.text, icon="INFO")
         layout.prop(self, "location", expand=True)
         if self.location == "REMOTE":

@@ -100,7 +100,7 @@ EXPLANATIONS: dict[ErrorCode, Explanation] = {
     ),
     ErrorCode.BACKEND_NOT_FOUND: Explanation(
         "No backend is installed where the extension looks for it.",
-        "Click Install Backend, or set the path of the make-real program in the extension's preferences.",
+        "Click Install Backend, or set the make-real program or another machine's connection file in the preferences.",
     ),
     ErrorCode.BACKEND_START_FAILED: Explanation(
         "The backend was started but stopped before it was ready.",

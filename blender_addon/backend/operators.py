@@ -7,6 +7,7 @@ from pathlib import Path
 
 import bpy
 from bpy.props import StringProperty
+from bpy_extras.io_utils import ImportHelper
 
 from .. import preferences
 from ..protocol import ErrorCode, MakeRealError
@@ -47,19 +48,15 @@ class _WhenNothingIsInstalled:
         return pump.installation().progress is None
 
 
-class InstallBackend(_WhenNothingIsInstalled, bpy.types.Operator):
+class InstallBackend(_WhenNothingIsInstalled, ImportHelper, bpy.types.Operator):
     """Install the backend into a folder of its own, from the archive that came with this release"""
 
     bl_idname = "make_real.install_backend"
     bl_label = "Install Backend"
 
-    filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
-    filter_glob: StringProperty(default="*.zip", options={"HIDDEN"})
-
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Let the artist choose the archive."""
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
+    filter_glob: StringProperty(
+        name="Filter", description="Which files are listed", default="*.zip", options={"HIDDEN"}
+    )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Start; the state line tells how far it is."""
@@ -167,19 +164,15 @@ def report() -> str:
     return diagnostics.text(pump.session(), facts, (places.log_path(), home / "install.log"))
 
 
-class ChooseConnection(bpy.types.Operator):
+class ChooseConnection(ImportHelper, bpy.types.Operator):
     """Choose the connection file that was copied from the backend's machine; a private copy is kept"""
 
     bl_idname = "make_real.choose_connection"
     bl_label = "Choose Connection File"
 
-    filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
-    filter_glob: StringProperty(default="*.json", options={"HIDDEN"})
-
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        """Let the artist choose."""
-        context.window_manager.fileselect_add(self)
-        return {"RUNNING_MODAL"}
+    filter_glob: StringProperty(
+        name="Filter", description="Which files are listed", default="*.json", options={"HIDDEN"}
+    )
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Take a copy."""

@@ -10,6 +10,7 @@ import bpy
 
 from ..properties import in_words
 from ..sidebar import InImageEditor
+from ..start_button import draw_start
 from ..text import draw_text
 from . import index, shelf
 from .index import Entry
@@ -83,7 +84,7 @@ def _draw_entry(
     row = layout.row(align=True)
     row.operator("make_real.history_show", icon="IMAGE_DATA")
     row.operator("make_real.history_use_settings", icon="SETTINGS")
-    layout.operator("make_real.history_reproduce", icon="RECOVER_LAST")
+    draw_start(layout, "make_real.history_reproduce", icon="RECOVER_LAST")
 
 
 def _draw_rating(layout: bpy.types.UILayout, entry: Entry) -> None:

@@ -8,6 +8,7 @@ import bpy
 from ..protocol import MakeRealError
 from ..session import pump
 from ..sidebar import InImageEditor
+from ..start_button import draw_start
 from ..text import draw_text
 from . import batch, presets, variants
 
@@ -57,7 +58,7 @@ def _draw_grid(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
         return
     if len(rows) * len(rows[0]) > 1:
         draw_text(layout, context, f"{len(rows[0])} x {len(rows)}: {len(rows) * len(rows[0])} pictures")
-    layout.operator("make_real.make_variants", icon="MESH_GRID")
+    draw_start(layout, "make_real.make_variants", icon="MESH_GRID")
 
 
 def register() -> None:

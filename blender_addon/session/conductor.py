@@ -328,7 +328,9 @@ class Conductor:
     def _start_process(self) -> None:
         launch = self._launch()
         if launch.remote is not None:
-            problem = MakeRealError(ErrorCode.BACKEND_NOT_FOUND, "no connection file was chosen for Remote")
+            problem = MakeRealError(
+                ErrorCode.BACKEND_NOT_FOUND, "no connection file was chosen for Another Machine"
+            )
             self.dispatch(ev.BackendMissing(problem))
             return
         try:

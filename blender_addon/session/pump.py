@@ -23,6 +23,7 @@ from ..protocol import ErrorCode, MakeRealError
 from .conductor import Conductor
 from .events import BackendFailed, Failed
 from .state import Phase, Session
+from .status_line import StatusLine, status_line
 
 TICK_BUDGET_S = 0.004
 WORKING_INTERVAL_S = 0.0
@@ -63,6 +64,12 @@ def want_release(wanted: bool) -> None:
 def session() -> Session:
     """How things stand."""
     return conductor().session
+
+
+def line() -> StatusLine:
+    """What the panels say about it."""
+    is_remote = preferences.get().location == "REMOTE"
+    return status_line(session(), installation().progress, is_remote)
 
 
 def models() -> tuple[str, ...]:

@@ -248,7 +248,8 @@ def _job_progressed(state: Session, event: JobProgressed) -> Outcome:
 def _job_finished(state: Session, event: JobFinished) -> Outcome:
     if not _is_current(state, event.job_id):
         return state, ()
-    return replace(state, job=replace(state.job, stage="storing", fraction=1.0)), (StoreResult(event.job_id),)
+    job = replace(state.job, stage="storing", step=0, steps=0, fraction=1.0)
+    return replace(state, job=job), (StoreResult(event.job_id),)
 
 
 def _result_stored(state: Session, event: ResultStored) -> Outcome:

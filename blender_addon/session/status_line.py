@@ -35,6 +35,18 @@ BUTTONS = {
 }
 """The state line's button; while there is a job it is Cancel, while something is installed Cancel Installation."""
 
+LOCAL_WORDS = {
+    Phase.NOT_INSTALLED: "No backend is installed",
+    Phase.STOPPED: "Stopped; it starts with the first picture",
+    Phase.STARTING: "Starting the backend",
+}
+REMOTE_WORDS = {
+    Phase.NOT_INSTALLED: "No connection file was chosen",
+    Phase.STOPPED: "Not connected; the first picture connects",
+    Phase.STARTING: "Connecting to the backend",
+}
+"""The same phases of a backend on another machine, which is not installed or started from here."""
+
 FIXES = {
     ErrorCode.CONNECTION_FILE_REFUSED: "make_real.open_preferences",
     ErrorCode.BACKEND_NOT_FOUND: "make_real.open_preferences",
@@ -81,15 +93,17 @@ class StatusLine:
     fix: str = ""
 
 
-def status_line(session: Session, installing: Progress | None = None) -> StatusLine:
+def status_line(session: Session, installing: Progress | None = None, is_remote: bool = False) -> StatusLine:
     """The line and the buttons for a state.
 
     Args:
         session: How things stand with the backend.
         installing: How far its installation is; None while there is none.
+        is_remote: Whether the backend is on another machine.
     """
+    words = REMOTE_WORDS if is_remote else LOCAL_WORDS
     if session.job is not None:
-        text = _job_text(session.phase, session.job)
+        text = _job_text(session.phase, session.job, words)
         return StatusLine(text, session.job.fraction, "make_real.cancel", session.job.remarks)
     if installing is not None:
         fraction = max(0, installing.step - 1) / installing.steps
@@ -100,36 +114,35 @@ def status_line(session: Session, installing: Progress | None = None) -> StatusL
         explanation = EXPLANATIONS[session.problem.code]
         problem = tuple(filter(None, (explanation.sentence, session.problem.detail, explanation.remedy)))
         fix = FIXES.get(session.problem.code, "")
-    return StatusLine(_rest_text(session), None, BUTTONS[session.phase], problem, fix)
+    button = BUTTONS[session.phase]
+    if is_remote and session.phase is Phase.NOT_INSTALLED:
+        button = "make_real.choose_connection"
+    return StatusLine(_rest_text(session, words), None, button, problem, fix)
 
 
 def _installing_text(progress: Progress) -> str:
     return f"{progress.title} ({progress.step}/{progress.steps})"
 
 
-def _job_text(phase: Phase, job: Job) -> str:
+def _job_text(phase: Phase, job: Job, words: dict[Phase, str]) -> str:
     if job.cancelling:
         return "Cancelling"
     if not job.collected:
         return "Reading the render"
     if phase is Phase.STARTING:
-        return "Starting the backend again" if job.restarts else "Starting the backend"
+        return f"{words[phase]} again" if job.restarts else words[phase]
     if phase is Phase.LOST:
         return "Waiting for the backend"
     if job.position:
         return f"Waiting for {job.position} other picture{'s' if job.position > 1 else ''}"
-    words = STAGES.get(job.stage, job.stage)
-    return f"{words}, step {job.step} of {job.steps}" if job.steps > 1 else words
+    stage = STAGES.get(job.stage, job.stage)
+    return f"{stage}, step {job.step} of {job.steps}" if job.steps > 1 else stage
 
 
-def _rest_text(session: Session) -> str:
+def _rest_text(session: Session, words: dict[Phase, str]) -> str:
     match session.phase:
-        case Phase.NOT_INSTALLED:
-            return "No backend is installed"
-        case Phase.STOPPED:
-            return "Stopped; it starts with the first picture"
-        case Phase.STARTING:
-            return "Starting the backend"
+        case Phase.NOT_INSTALLED | Phase.STOPPED | Phase.STARTING:
+            return words[session.phase]
         case Phase.LOADING:
             return "The backend is getting ready"
         case Phase.LOST:

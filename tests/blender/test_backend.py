@@ -38,12 +38,7 @@ def main():
 @pytest.fixture
 def line(addon: Callable) -> Callable:
     """What the panel says now."""
-
-    def now():
-        pump = addon("session.pump")
-        return addon("session.status_line").status_line(pump.session(), pump.installation().progress)
-
-    return now
+    return lambda: addon("session.pump").line()
 
 
 @pytest.fixture
@@ -231,7 +226,7 @@ def test_a_backend_elsewhere_with_the_wrong_key_and_then_the_right_one(
 
     backend("invert")
     chosen.location = "REMOTE"
-    assert line().text == "No backend is installed"
+    assert (line().text, line().button) == ("No connection file was chosen", "make_real.choose_connection")
     server = ScriptedServer()
     protocol = addon("protocol")
     copied = tmp_path / "copied.json"

@@ -199,12 +199,30 @@ def test_why_the_backend_is_lost_is_told_until_it_is_back() -> None:
 
 
 @pytest.mark.parametrize(
+    ("before", "text", "button"),
+    [
+        (state("not_installed"), "No connection file was chosen", "make_real.choose_connection"),
+        (state("stopped"), "Not connected; the first picture connects", "make_real.start_backend"),
+        (state("starting"), "Connecting to the backend", "make_real.stop_backend"),
+        (state("starting", UNSENT), "Connecting to the backend", "make_real.cancel"),
+    ],
+)
+def test_status_line_of_a_backend_on_another_machine(before, text, button) -> None:
+    line = status.status_line(before, is_remote=True)
+    assert (line.text, line.button) == (text, button)
+
+
+@pytest.mark.parametrize(
     ("before", "text"),
     [
         (state("starting", UNSENT), "Starting the backend"),
         (state("starting", replace(SENT, restarts=1)), "Starting the backend again"),
         (state("stopped", READING), "Reading the render"),
         (state("busy", replace(SENT, stage="denoising", step=3, steps=15)), "Denoising, step 3 of 15"),
+        (
+            session.advance(state("busy", replace(SENT, step=5, steps=5)), ev.JobFinished("a"))[0],
+            "Storing the picture",
+        ),
         (state("busy", replace(SENT, position=2)), "Waiting for 2 other pictures"),
         (state("busy", Job("a", "", cancelling=True)), "Cancelling"),
         (state("ready"), "Ready on cpu"),
