@@ -10,7 +10,7 @@ NEWER_BLENDERS := blender-5.1 blender-5.2
 EXTENSION := dist/make_real-0.1.0.zip
 TEST_BLENDER = MAKE_REAL_PROGRAM=$(CURDIR)/$(VENV)/bin/make-real $(BUILD)/bpy-$*/bin/python -m pytest tests/blender
 
-.PHONY: bench demo test check format extension archive unit $(BLENDERS) $(NEWER_BLENDERS) clean screenshots measure-main-thread bench-speed
+.PHONY: bench demo test check format extension archive unit $(BLENDERS) $(NEWER_BLENDERS) clean manners screenshots measure-main-thread bench-speed
 
 demo: $(VENV)/.ready $(BPY_5_0) $(EXTENSION)  ## Render a garment, press the button, leave pictures and a report in out/demo/
 	MAKE_REAL_PROGRAM=$(CURDIR)/$(VENV)/bin/make-real $(BUILD)/bpy-5.0/bin/python scripts/demo.py $(EXTENSION) out/demo
@@ -71,6 +71,11 @@ screenshots: $(VENV)/.ready $(EXTENSION) $(BUILD)/bpy-4.2/.ready  ## Drive a rea
 	$(BUILD)/bpy-4.2/bin/python scripts/window/make_scene.py out/window/garment.blend
 	MAKE_REAL_PROGRAM=$(CURDIR)/$(VENV)/bin/make-real python3 scripts/window/photograph.py --blender $(BLENDER) \
 	  --blend out/window/garment.blend --out out/window
+
+manners: $(VENV)/.ready $(EXTENSION) $(BUILD)/bpy-4.2/.ready  ## The same window, and everything that an artist does meanwhile
+	$(BUILD)/bpy-4.2/bin/python scripts/window/make_scene.py out/window/garment.blend
+	MAKE_REAL_PROGRAM=$(CURDIR)/scripts/window/scripted_backend python3 scripts/window/photograph.py --blender $(BLENDER) \
+	  --blend out/window/garment.blend --out out/window --story scripts/window/manners.py
 
 measure-main-thread: $(EXTENSION) $(BPY_5_0)  ## How long Blender stands still; rewrites the section in docs/main_thread.md
 	$(BUILD)/bpy-5.0/bin/python scripts/measure_main_thread.py $(EXTENSION) docs/main_thread.md

@@ -32,6 +32,7 @@ from .history import panel as history_panel
 from .looks import batch, presets, variants
 from .looks import operators as looks_operators
 from .looks import panel as looks_panel
+from .picture import render_state
 from .session import pump
 
 MODULES = (
@@ -40,6 +41,7 @@ MODULES = (
     masks.properties,
     masks.former,
     properties,
+    render_state,
     places,
     shelf,
     freshness,

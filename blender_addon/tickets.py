@@ -16,7 +16,7 @@ from .history.index import Entry
 from .history.recorder import Recorder
 from .masks import cryptomatte, picked
 from .masks import planes as mask_planes
-from .picture import exr, render_passes, results, source
+from .picture import exr, render_passes, render_state, results, source
 from .protocol import Finished, PlaneName, TranslationRequest
 from .session.conductor import Collecting, Storing, Ticket
 
@@ -85,10 +85,12 @@ def collect(scene: bpy.types.Scene) -> Reading:
 
 
 def _collect(scene: bpy.types.Scene) -> Reading:
+    render_state.check()
     parts, layer = picked.parts(scene), compositor.layer_before(scene)
     with render_passes.saved_passes(scene) if parts or layer else nullcontext() as path:
         rendered = source.collect(scene, layer, path)
         target, when = results.destination(scene, places.folder(scene), None, rendered), index.now()
+        remarks = render_state.remarks(scene)
         yield
         channels = {}
         if parts:
@@ -99,7 +101,7 @@ def _collect(scene: bpy.types.Scene) -> Reading:
         raise masks.problem
     planes = {PlaneName.IMAGE: image, **masks.planes}
     target = replace(target, garment=masks.planes.get(PlaneName.GARMENT))
-    return Collected(planes, target, when, masks.remarks)
+    return Collected(planes, target, when, (*remarks, *masks.remarks))
 
 
 def picture(scene: bpy.types.Scene) -> np.ndarray:

@@ -111,7 +111,7 @@ EXPLANATIONS: dict[ErrorCode, Explanation] = {
         "Click Make Real again: the backend is restarted, and finished pictures are delivered.",
     ),
     ErrorCode.BACKEND_START_TIMEOUT: Explanation(
-        "The backend was started but did not become ready in time.",
+        "The backend did not answer in time.",
         "Click Start Backend again; if it happens twice, open the log.",
     ),
     ErrorCode.KEY_REFUSED: Explanation(

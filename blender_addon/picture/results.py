@@ -185,7 +185,7 @@ def show(scene: bpy.types.Scene, paths: ResultPaths, warnings: Sequence[str]) ->
 def open_picture(
     scene: bpy.types.Scene, path: Path, name: str, warnings: Sequence[str] = ()
 ) -> bpy.types.Image:
-    """Open a display picture in the Image Editors that show the render or another picture of ours.
+    """Open a display picture in the scene's Image Editors that show the render or another picture of ours.
 
     An editor that the artist has pinned keeps its picture.
     """
@@ -193,7 +193,9 @@ def open_picture(
     image.name = name
     image.colorspace_settings.name = view_transform.color_space(scene)
     image[WARNINGS] = "\n".join(warnings)
-    for area in _image_editors():
+    for window, area in _image_editors():
+        if window.scene != scene:
+            continue
         space = area.spaces.active
         shown = space.image
         if not space.use_image_pin and (shown is None or shown.type == "RENDER_RESULT" or WARNINGS in shown):
@@ -211,12 +213,12 @@ def push_undo(message: str) -> None:
 
 def redraw_image_editors() -> None:
     """Let every Image Editor draw itself again."""
-    for area in _image_editors():
+    for _window, area in _image_editors():
         area.tag_redraw()
 
 
-def _image_editors() -> Iterator[bpy.types.Area]:
+def _image_editors() -> Iterator[tuple[bpy.types.Window, bpy.types.Area]]:
     for window in bpy.context.window_manager.windows:
         for area in window.screen.areas:
             if area.type == "IMAGE_EDITOR":
-                yield area
+                yield window, area

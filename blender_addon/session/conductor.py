@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..backend import remote
 from ..backend.process import BackendProcess, Launch, find_program
 from ..protocol import (
     Client,
@@ -209,7 +210,8 @@ class Conductor:
         if self.session.phase not in (Phase.STARTING, Phase.LOST) or time.monotonic() < self._next_look:
             return
         if self.session.phase is Phase.STARTING and time.monotonic() > self._start_ends:
-            waited = f"no answer within {START_TIMEOUT_S:.0f} s"
+            where = remote.address(launch.remote) if (launch := self._launch()).remote else "this machine"
+            waited = f"{where}, {START_TIMEOUT_S:.0f} s"
             self.dispatch(ev.BackendFailed(MakeRealError(ErrorCode.BACKEND_START_TIMEOUT, waited)))
             return
         self._next_look = time.monotonic() + LOOK_INTERVAL_S
@@ -225,8 +227,8 @@ class Conductor:
 
     def _connection(self) -> Connection | None:
         """The backend's connection, here or elsewhere. Raises MakeRealError: CONNECTION_FILE_REFUSED."""
-        remote = self._launch().remote
-        return read_connection() if remote is None else read_remote_connection(remote)
+        kept = self._launch().remote
+        return read_connection() if kept is None else read_remote_connection(kept)
 
     def _live_connection(self) -> Connection | None:
         try:

@@ -26,16 +26,24 @@ SWEEP_PX = 9
 """Less than half the height of a button."""
 
 
-def play(story: Story) -> None:
-    """Let a story run from a timer, then quit Blender; exit status 1 when it raised."""
+def play(story: Callable[[Path], Story]) -> None:
+    """Let a story run from a timer, then quit Blender. When it raised, the exit status is 1 and `failed.png` shows
+    where it was.
+
+    Args:
+        story: Given the folder for its photographs, the command line's last argument.
+    """
+    out = Path(sys.argv[-1])
+    told = story(out)
 
     def go_on() -> float | None:
         try:
-            return next(story)
+            return next(told)
         except StopIteration:
             bpy.ops.wm.quit_blender()
         except BaseException:
             traceback.print_exc()
+            subprocess.run(["import", "-window", "root", str(out / "failed.png")], check=False)
             sys.stdout.flush()
             os._exit(1)
         return None
@@ -89,6 +97,14 @@ def point_at(x: int, y: int) -> None:
     _xdotool("mousemove", str(x), str(window().height - y))
 
 
+def rest_at(x: int, y: int) -> Story:
+    """Put the mouse to a place, and let Blender see it there: one round of its loop takes the movement in, and the
+    next one, before which a timer runs again, has acted on it."""
+    point_at(x, y)
+    yield HOVER_S
+    yield 0.0
+
+
 def hovered_command() -> str:
     """What the operator button under the mouse would run, as Python; empty when there is none."""
     if not bpy.ops.ui.copy_python_command_button.poll():
@@ -102,8 +118,7 @@ def find_button(area: bpy.types.Area, kind: str, operator: str) -> Generator[flo
     """Sweep the mouse over a region from the top until it is over the operator's button; returns the place."""
     region = region_of(area, kind)
     for x, y in _places(region):
-        point_at(x, y)
-        yield HOVER_S
+        yield from rest_at(x, y)
         with within(area, kind):
             if operator in hovered_command():
                 return x, y
@@ -119,19 +134,36 @@ def _places(region: bpy.types.Region) -> Iterator[tuple[int, int]]:
             yield region.x + region.width // 2 - 20, y
 
 
+def press_mouse() -> None:
+    """Click the left button where the mouse is."""
+    _xdotool("click", "1")
+
+
+def press_key(name: str) -> None:
+    """Press a key over what the mouse is over; xdotool's name of it."""
+    _xdotool("key", name)
+
+
+def move_newest_window(x: int, y: int) -> None:
+    """Put the window that was opened last beside the first, and work in the first again. Without a window manager
+    they open at one place, and Blender heeds a window's mouse once it was clicked in."""
+    windows = _xdotool("search", "--onlyvisible", "--class", "blender").split()
+    _xdotool("windowmove", windows[-1], str(x), str(y))
+    park_mouse()
+    press_mouse()
+
+
 def click(area: bpy.types.Area, kind: str, operator: str) -> Story:
     """Press an operator's button with the mouse."""
     place = yield from find_button(area, kind, operator)
-    point_at(*place)
-    yield HOVER_S
-    _xdotool("click", "1")
+    yield from rest_at(*place)
+    press_mouse()
     yield 2 * HOVER_S
 
 
 def drag(start: tuple[int, int], end: tuple[int, int]) -> Story:
     """Drag with the left button."""
-    point_at(*start)
-    yield HOVER_S
+    yield from rest_at(*start)
     _xdotool("mousedown", "1")
     for part in range(1, 6):
         point_at(*(round(a + (b - a) * part / 5) for a, b in zip(start, end, strict=True)))
@@ -175,5 +207,5 @@ def _geometry(part: bpy.types.Area | bpy.types.Region) -> str:
     return f"{part.width}x{part.height}+{part.x}+{top}"
 
 
-def _xdotool(*arguments: str) -> None:
-    subprocess.run(["xdotool", *arguments], check=True)
+def _xdotool(*arguments: str) -> str:
+    return subprocess.run(["xdotool", *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout

@@ -227,4 +227,4 @@ def show_preferences(out: Path) -> Story:
 
 
 if __name__ == "__main__":
-    stage.play(story(Path(sys.argv[sys.argv.index("--") + 1])))
+    stage.play(story)

@@ -40,6 +40,9 @@ from protocol import (  # noqa: E402
 )
 
 STEPS = 5
+STEADY_STEPS = 300
+"""Long enough for somebody to do something meanwhile."""
+FAILURE = (ErrorCode.OUT_OF_MEMORY, "needs 12 GB")
 DEADLY = {"die_loading_once": (Hello,), "die_uploading_once": (Planes,)}
 """Messages that the first start does not survive."""
 
@@ -100,7 +103,7 @@ def translate(server: ScriptedServer, job_id: str, script: str, starts: int) -> 
     """Send progress, then the negative of the picture, or what the script says instead."""
     server.states[job_id] = JobState.RUNNING
     is_slow = script == "slow" or (script == "slow_once" and len(server.received) == 1)
-    steps = 100_000 if is_slow else STEPS
+    steps = 100_000 if is_slow else STEADY_STEPS if script == "steady" else STEPS
     for step in range(steps):
         server.send(Progress(job_id, Stage.DENOISING, step + 1, steps, (step + 1) / (steps + 1)))
         if step == 1 and (script == "die" or (script == "die_once" and starts == 1)):
@@ -109,9 +112,10 @@ def translate(server: ScriptedServer, job_id: str, script: str, starts: int) -> 
         if any(message.job_id == job_id for message in server.heard_of(Cancel)):
             return
         time.sleep(0.005)
-    if script == "fail":
+    if script == "fail" or (script == "fail_once" and len(server.received) == 1):
+        code, detail = FAILURE
         server.states[job_id] = JobState.FAILED
-        server.send(Status(job_id, JobState.FAILED, 0, ErrorCode.OUT_OF_MEMORY, "needs 12 GB"))
+        server.send(Status(job_id, JobState.FAILED, 0, code, detail))
         return
     image = server.received[job_id][PlaneName.IMAGE].copy()
     image[..., :3] = image[..., :3] // 2 + 8000 if script == "darken" else 65535 - image[..., :3]

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -263,6 +264,35 @@ def test_a_backend_elsewhere_with_the_wrong_key_and_then_the_right_one(
         bpy.ops.make_real.stop_backend()
         kept.unlink()
         server.close()
+
+
+def test_something_else_listens_where_the_backend_was(
+    addon: Callable,
+    garment_scene: bpy.types.Scene,
+    chosen: bpy.types.AddonPreferences,
+    backend: Callable,
+    line: Callable,
+) -> None:
+    """A port that another program has taken meanwhile: it is told, and the backend on this machine still works."""
+    backend("invert")
+    kept = addon("backend.places").remote_connection_path()
+    pump = addon("session.pump")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        endpoint = f"tcp://localhost:{other.getsockname()[1]}"
+        protocol = addon("protocol")
+        content = protocol.Connection(endpoint, b"S" * 40, b"P" * 40, b"C" * 40, 1, "e")
+        protocol.write_connection(kept, content)
+        chosen.location = "REMOTE"
+        assert bpy.ops.make_real.translate() == {"FINISHED"}
+        pump_until(addon, lambda session: session.phase == "starting")
+        assert line().text == "Connecting to the backend"
+        pump.conductor()._start_ends = 0.0
+        session = pump.run_until_idle(TIMEOUT_S)
+    kept.unlink()
+    assert session.problem.code == "backend_start_timeout"
+    assert endpoint.removeprefix("tcp://") in session.problem.detail
+    chosen.location = "LOCAL"
+    assert translate_and_wait(addon).problem is None
 
 
 @pytest.mark.parametrize("wanted", [True, False])

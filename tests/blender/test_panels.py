@@ -115,7 +115,9 @@ def draw(addon: Callable, session: Any, scene: bpy.types.Scene, monkeypatch: pyt
 
 def test_every_phase(addon: Callable, scene: bpy.types.Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     session = addon("session.state")
-    job = session.Job("a", "Scene", collected=True, sent=True, stage="denoising", step=3, steps=15, fraction=0.4)
+    job = session.Job(
+        "a", "Scene", collected=True, sent=True, stage="denoising", step=3, steps=15, fraction=0.4
+    )
     buttons = addon("session.status_line").BUTTONS
     for phase in session.Phase:
         if phase != "busy":

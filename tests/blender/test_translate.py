@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import bpy
 import numpy as np
@@ -252,10 +253,15 @@ def test_the_file_was_saved_elsewhere_and_the_scene_renamed_meanwhile(
 def test_two_scenes(addon: Callable, garment_scene: bpy.types.Scene, backend: Callable) -> None:
     backend("invert")
     other = bpy.data.scenes.new("Other")
+    window = bpy.context.window_manager.windows[0]
+    window.screen.areas[0].type = "IMAGE_EDITOR"
+    editor = window.screen.areas[0].spaces.active
+    editor.image = bpy.data.images["Render Result"]
     bpy.ops.make_real.translate()
-    bpy.context.window_manager.windows[0].scene = other
+    window.scene = other
     assert addon("session.pump").run_until_idle(TIMEOUT_S).problem is None
-    assert bpy.context.window_manager.windows[0].scene == other, "the artist went on elsewhere"
+    assert window.scene == other, "the artist went on elsewhere"
+    assert editor.image.type == "RENDER_RESULT", "and looks at that scene's render"
     assert garment_scene.make_real.result is not None
     assert other.make_real.result is None
     assert not addon("compositor").is_inserted(other)
@@ -420,6 +426,43 @@ def test_backend_killed_in_the_middle_is_started_again(
     assert session.problem is None
     assert garment_scene.make_real.result is not None
     assert len((folder / "starts.txt").read_text().splitlines()) == 2
+
+
+def test_after_a_failure_the_next_click_works(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable
+) -> None:
+    folder = backend("fail_once")
+    assert translate_and_wait(addon).problem.code == "out_of_memory"
+    assert translate_and_wait(addon).problem is None
+    assert garment_scene.make_real.result is not None
+    assert len((folder / "starts.txt").read_text().splitlines()) == 1, "one backend serves both"
+
+
+def test_a_click_while_blender_renders(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a window a render is a job beside the artist's clicks (scripts/window/manners.py); here it is played."""
+    folder = backend("invert")
+    app = SimpleNamespace(is_job_running=lambda kind: kind == "RENDER")
+    monkeypatch.setattr(addon("picture.render_state"), "bpy", SimpleNamespace(app=app))
+    assert "Blender is rendering it just now" in refused(bpy.ops.make_real.translate)
+    assert not (folder / "starts.txt").exists()
+    monkeypatch.undo()
+    backend("invert")
+
+
+def test_what_is_left_of_a_cancelled_render_is_taken_and_said(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable
+) -> None:
+    backend("invert")
+    for handler in bpy.app.handlers.render_cancel:
+        handler(garment_scene, None)
+    assert translate_and_wait(addon).problem is None
+    warnings = addon("picture.results").WARNINGS
+    assert "The render was cancelled" in garment_scene.make_real.result[warnings]
+    bpy.ops.render.render()
+    assert translate_and_wait(addon).problem is None
+    assert garment_scene.make_real.result[warnings] == ""
 
 
 def test_cancel_then_the_next_picture(

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether the render that Blender shows is finished. Afterwards nothing in Blender's data tells, so it is noted."""
+
+from __future__ import annotations
+
+import bpy
+from bpy.app.handlers import persistent
+
+from ..protocol import ErrorCode, MakeRealError
+
+_cancelled: set[int] = set()
+"""`session_uid` of each scene whose last render was cancelled. Render handlers run in the render's own thread, where
+nothing else may be done."""
+
+
+def check() -> None:
+    """Refuse a picture that Blender is still working on.
+
+    Raises:
+        MakeRealError: NO_RENDER.
+    """
+    if bpy.app.is_job_running("RENDER"):
+        raise MakeRealError(ErrorCode.NO_RENDER, "Blender is rendering it just now")
+
+
+def remarks(scene: bpy.types.Scene) -> tuple[str, ...]:
+    """What is to be said about the scene's last render; a cancelled one may be all that the artist wants."""
+    if scene.session_uid not in _cancelled:
+        return ()
+    return ("The render was cancelled: the picture is made from what there is of it",)
+
+
+@persistent
+def _on_init(scene: bpy.types.Scene, _unused: object = None) -> None:
+    _cancelled.discard(scene.session_uid)
+
+
+@persistent
+def _on_cancel(scene: bpy.types.Scene, _unused: object = None) -> None:
+    _cancelled.add(scene.session_uid)
+
+
+@persistent
+def _before_load(*_unused: object) -> None:
+    _cancelled.clear()
+
+
+_HANDLERS = (
+    (bpy.app.handlers.render_init, _on_init),
+    (bpy.app.handlers.render_cancel, _on_cancel),
+    (bpy.app.handlers.load_pre, _before_load),
+)
+
+
+def register() -> None:
+    """Listen to renders."""
+    for handlers, function in _HANDLERS:
+        handlers.append(function)
+
+
+def unregister() -> None:
+    """Listen no more."""
+    for handlers, function in _HANDLERS:
+        handlers.remove(function)
+    _cancelled.clear()
