@@ -9,8 +9,11 @@ leaves the whole unmoved but moves its halves apart, so the four halves of the g
 
 from __future__ import annotations
 
-import numpy as np
-from jaxtyping import Float64
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
 
 REFINEMENTS = ((0.1, 10), (0.01, 10))
 """Grids around the peak found so far: spacing in pixels, points to each side."""
@@ -19,10 +22,10 @@ LEAST_PART = 0.1
 
 
 def displacement(
-    render: Float64[np.ndarray, "height width"],
-    result: Float64[np.ndarray, "height width"],
-    mask: Float64[np.ndarray, "height width"],
-) -> float:
+    render: Float[Tensor, "height width"],
+    result: Float[Tensor, "height width"],
+    mask: Float[Tensor, "height width"],
+) -> Float[Tensor, ""]:
     """Pixels by which the garment, or the half of it that moved most, was displaced.
 
     Args:
@@ -30,33 +33,41 @@ def displacement(
         mask: Soft-edged coverage of the garment, 0..1.
     """
     height, width = mask.shape
-    rows, columns = np.mgrid[:height, :width]
-    total = (mask * render**2).sum()
-    middle_row, middle_column = (np.average(grid, weights=mask + 1e-12) for grid in (rows, columns))
+    rows = torch.arange(height, dtype=mask.dtype, device=mask.device)[:, None]
+    columns = torch.arange(width, dtype=mask.dtype, device=mask.device)
+    energy = render**2
     parts = [mask]
-    for grid, middle in ((rows, middle_row), (columns, middle_column)):
+    for grid in (rows, columns):
+        middle = (mask * grid).sum() / mask.sum()
         # A soft cut: a hard one would be the same edge in both pictures and pin the peak to 0.
-        side = 1 / (1 + np.exp((grid - middle) / 4.0))
+        side = torch.sigmoid((middle - grid) / 4.0)
         parts += [mask * side, mask * (1 - side)]
-    strong = [part for part in parts if (part * render**2).sum() > LEAST_PART * total]
-    return max((float(np.hypot(*shift(render * part, result * part))) for part in strong), default=0.0)
+    shares = torch.stack([(part * energy).sum() for part in parts])
+    distances = torch.stack([shift(render * part, result * part).norm() for part in parts])
+    strong = shares > LEAST_PART * shares[0]
+    return torch.where(strong, distances, 0.0).max()
 
 
 def shift(
-    render: Float64[np.ndarray, "height width"], result: Float64[np.ndarray, "height width"]
-) -> tuple[float, float]:
+    render: Float[Tensor, "height width"], result: Float[Tensor, "height width"]
+) -> Float[Tensor, " axes"]:
     """(rows, columns) by which `result` is displaced from `render`, to a hundredth of a pixel."""
-    cross = np.conj(np.fft.fft2(render)) * np.fft.fft2(result)
-    peak = np.unravel_index(np.argmax(np.fft.ifft2(cross).real), cross.shape)
-    row, column = (float(p - n if p > n / 2 else p) for p, n in zip(peak, cross.shape, strict=True))
-    frequencies = [np.fft.fftfreq(n) for n in cross.shape]
+    cross = torch.fft.fft2(render).conj() * torch.fft.fft2(result)
+    centre = _peak(torch.fft.ifft2(cross).real).double()
+    sides = centre.new_tensor(cross.shape)
+    centre = torch.where(centre > sides / 2, centre - sides, centre)
+    frequencies = [torch.fft.fftfreq(n, dtype=torch.float64, device=cross.device) for n in cross.shape]
     for spacing, reach in REFINEMENTS:
-        offsets = spacing * np.arange(-reach, reach + 1)
-        waves = [
-            np.exp(2j * np.pi * np.outer(centre + offsets, frequency))
-            for centre, frequency in zip((row, column), frequencies, strict=True)
-        ]
-        correlation = (waves[0] @ cross @ waves[1].T).real
-        best = np.unravel_index(np.argmax(correlation), correlation.shape)
-        row, column = row + offsets[best[0]], column + offsets[best[1]]
-    return row, column
+        offsets = spacing * torch.arange(-reach, reach + 1, dtype=torch.float64, device=cross.device)
+        rows, columns = (
+            torch.exp(2j * math.pi * torch.outer(place + offsets, frequency)).to(cross.dtype)
+            for place, frequency in zip(centre, frequencies, strict=True)
+        )
+        centre = centre + offsets[_peak((rows @ cross @ columns.T).real)]
+    return centre.to(render.dtype)
+
+
+def _peak(plane: Float[Tensor, "height width"]) -> Float[Tensor, " axes"]:
+    """Row and column of the largest value; stays on the device."""
+    place = plane.argmax()
+    return torch.stack((place // plane.shape[1], place % plane.shape[1]))

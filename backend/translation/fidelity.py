@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from torch import Tensor
 
 from .alignment import displacement
@@ -24,18 +24,21 @@ COLOUR_LIMIT = 3.0
 MARGIN = 16
 """Pixels around the garment's box that the filters may look at."""
 LUMA = (0.2126, 0.7152, 0.0722)
+CPU = torch.device("cpu")
 
 
 def measure(
     render: Float32[np.ndarray, "height width 3"],
     result: Float32[np.ndarray, "height width 3"],
     garment: Float32[np.ndarray, "height width"],
+    device: torch.device = CPU,
 ) -> dict[str, float]:
     """Compare a result with its render.
 
     Args:
         render, result: Display-referred sRGB, 0..1.
         garment: Coverage, 0..1, not all 0.
+        device: Where to compute.
 
     Returns:
         `ssim_garment`: mean SSIM of the luma, 1 is equal (Wang et al. 2004; Gaussian window of 1.5 pixels).
@@ -43,20 +46,28 @@ def measure(
         `highpass_garment`: correlation of the lumas finer than 2 pixels, 1 is equal.
         `alignment_px`: displacement in pixels, see `alignment`.
     """
-    rows, columns = np.nonzero(garment)
-    box = tuple(slice(max(i.min() - MARGIN, 0), i.max() + MARGIN + 1) for i in (rows, columns))
-    first, second, mask = (plane[box].astype(np.float64) for plane in (render, result, garment))
-    lumas = [torch.from_numpy(image @ np.array(LUMA))[None, None] for image in (first, second)]
-    weight = torch.from_numpy(mask)[None, None]
+    box = tuple(_span(np.asarray(garment.any(axis))) for axis in (1, 0))
+    first, second, mask = (
+        torch.from_numpy(np.ascontiguousarray(plane[box])).to(device) for plane in (render, result, garment)
+    )
+    lumas = [(image @ image.new_tensor(LUMA))[None, None] for image in (first, second)]
+    weight = mask[None, None]
     fine = [luma - gaussian_blur(luma, 2.0) for luma in lumas]
     soft = gaussian_blur(weight, 2.0) * weight
-    difference = ciede2000(srgb_to_lab(first), srgb_to_lab(second))
-    return {
+    figures = {
         "ssim_garment": _mean(_ssim(*lumas), weight),
-        "delta_e_garment": float(np.average(difference, weights=mask)),
+        "delta_e_garment": _mean(ciede2000(srgb_to_lab(first), srgb_to_lab(second)), mask),
         "highpass_garment": _correlation(fine[0], fine[1], weight),
-        "alignment_px": displacement(*(plane[0, 0].numpy() for plane in (*fine, soft))),
+        "alignment_px": displacement(*(plane[0, 0] for plane in (*fine, soft))),
     }
+    values: list[float] = torch.stack(list(figures.values())).tolist()
+    return dict(zip(figures, values, strict=True))
+
+
+def _span(covered: Bool[np.ndarray, " length"]) -> slice:
+    """From the first to the last that is covered, with a margin."""
+    (places,) = np.nonzero(covered)
+    return slice(max(int(places[0]) - MARGIN, 0), int(places[-1]) + MARGIN + 1)
 
 
 def drift_warnings(report: dict[str, float]) -> list[str]:
@@ -93,8 +104,8 @@ def peak_memory_bytes(device: torch.device) -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def _mean(values: Tensor, weight: Tensor) -> float:
-    return float((values * weight).sum() / weight.sum())
+def _mean(values: Tensor, weight: Tensor) -> Tensor:
+    return (values * weight).sum() / weight.sum()
 
 
 def _ssim(x: Tensor, y: Tensor) -> Tensor:
@@ -109,8 +120,8 @@ def _ssim(x: Tensor, y: Tensor) -> Tensor:
     )
 
 
-def _correlation(x: Tensor, y: Tensor, weight: Tensor) -> float:
+def _correlation(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
     """Weighted Pearson correlation; 1 when neither side varies."""
     x, y = x - _mean(x, weight), y - _mean(y, weight)
-    spread = _mean(x * x, weight) * _mean(y * y, weight)
-    return _mean(x * y, weight) / spread**0.5 if spread > 0 else 1.0
+    spread = (_mean(x * x, weight) * _mean(y * y, weight)).sqrt()
+    return torch.where(spread > 0, _mean(x * y, weight) / spread, 1.0)

@@ -32,20 +32,20 @@ def _matrix_on(
 ) -> Float[Tensor, "length length"]:
     # Kept ones are used within inference mode and without.
     with torch.inference_mode(False):
-        return _blur_matrix(length, sigma).to(device, dtype)
+        return _blur_matrix(length, sigma, device).to(dtype)
 
 
 _kept_matrix = lru_cache(maxsize=24)(_matrix_on)
 """One picture needs the same few matrices many times, and so does the next of its size."""
 
 
-def _blur_matrix(length: int, sigma: float) -> Float64[Tensor, "length length"]:
+def _blur_matrix(length: int, sigma: float, device: torch.device) -> Float64[Tensor, "length length"]:
     """The blur of one axis as a matrix: for wide kernels a product with it is many times faster than a convolution."""
     radius = math.ceil(3 * sigma)
-    offsets = torch.arange(-radius, radius + 1)
+    offsets = torch.arange(-radius, radius + 1, device=device)
     kernel = torch.exp(-(offsets.double() ** 2) / (2 * sigma**2))
-    columns = (torch.arange(length)[:, None] + offsets).clamp(0, length - 1)
-    matrix = torch.zeros(length, length, dtype=torch.float64)
+    columns = (torch.arange(length, device=device)[:, None] + offsets).clamp(0, length - 1)
+    matrix = torch.zeros(length, length, dtype=torch.float64, device=device)
     return matrix.scatter_add_(1, columns, (kernel / kernel.sum()).expand(length, -1))
 
 

@@ -148,7 +148,7 @@ class Translator:
             ]
         translations = []
         for picture, image, recipe in zip(work.pictures, images, recipes, strict=True):
-            report = measure(picture.seen, see(image), picture.garment)
+            report = measure(picture.seen, see(image), picture.garment, self.model.device)
             recipe["fidelity"] = dict(report)
             if (peak := peak_memory_bytes(self.model.device)) is not None:
                 report["peak_memory_bytes"] = float(peak)

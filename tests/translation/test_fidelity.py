@@ -53,15 +53,15 @@ SHARMA = np.array(
 
 
 def test_ciede2000_of_the_published_pairs() -> None:
-    np.testing.assert_allclose(ciede2000(SHARMA[:, :3], SHARMA[:, 3:6]), SHARMA[:, 6], atol=5e-5)
-    np.testing.assert_allclose(ciede2000(SHARMA[:, 3:6], SHARMA[:, :3]), SHARMA[:, 6], atol=5e-5)
+    first, second, difference = torch.from_numpy(SHARMA).split((3, 3, 1), dim=1)
+    torch.testing.assert_close(ciede2000(first, second), difference[:, 0], atol=5e-5, rtol=0)
+    torch.testing.assert_close(ciede2000(second, first), difference[:, 0], atol=5e-5, rtol=0)
 
 
 def test_lab_of_known_colours() -> None:
-    colours = np.array([(1.0, 1.0, 1.0), (1.0, 0.0, 0.0), (0.0, 0.0, 0.0)])
-    np.testing.assert_allclose(
-        srgb_to_lab(colours), [(100, 0, 0), (53.24, 80.09, 67.20), (0, 0, 0)], atol=0.02
-    )
+    colours = torch.tensor([(1.0, 1.0, 1.0), (1.0, 0.0, 0.0), (0.0, 0.0, 0.0)])
+    expected = torch.tensor([(100, 0, 0), (53.24, 80.09, 67.20), (0, 0, 0)])
+    torch.testing.assert_close(srgb_to_lab(colours), expected, atol=0.02, rtol=0)
 
 
 def as_float(image: np.ndarray) -> np.ndarray:
