@@ -31,7 +31,7 @@ class TranslationRequest:
 
     Args:
         model: Name of an installed model; `starter` is the embedded one. Since 1.0.
-        steps: DDIM steps over the whole schedule, 1..1000; the translation runs `strength * steps` of them.
+        steps: Equal steps over the whole schedule, 1..1000; the translation runs `strength * steps` of them.
             Since 1.0.
         garment_strength: Part of the schedule that the garment's pixels are inverted through, 0..1. At 0 they
             come back bit for bit. Since 1.0.
@@ -52,7 +52,7 @@ class TranslationRequest:
     """
 
     model: str = "starter"
-    steps: int = 50
+    steps: int = 27
     garment_strength: float = 0.3
     rest_strength: float = 0.0
     guidance_scale: float = 7.5

@@ -16,15 +16,17 @@ import torch
 from backend.translation import Translation, Translator
 from backend.translation.fidelity import peak_memory_bytes
 from backend.translation.model import Model
+from backend.translation.schedule import count_steps
 from protocol import PlaneName, TranslationRequest
 
 from .models import count_flops, make_model
 from .released import PASSES, translate_as_released
 
 REQUEST = TranslationRequest()
-"""The paper's setting: 15 of 50 steps."""
-OURS = 16 + 2 * 15
-VARIANT = 2 * 15
+"""The default: as deep as the paper's setting."""
+GUIDED = count_steps(REQUEST.garment_strength, REQUEST.steps)
+OURS = GUIDED + 1 + 2 * GUIDED
+VARIANT = 2 * GUIDED
 CODINGS = {"released": 1.0, "ours": 1.6, "variant": 0.7}
 """Ways through the autoencoder, in units of there and back: decoding is about 0.7 of that."""
 

@@ -19,7 +19,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from backend.translation.attention import project_heads, shallow_self_attention
 from backend.translation.model import Model
-from backend.translation.schedule import count_steps, ddim, low_noise_walk
+from backend.translation.schedule import count_steps, ddim, leading_walk
 
 STEPS, STRENGTH, TEXTURE_STEPS, GUIDANCE_SCALE = 50, 0.3, 0.9, 7.5
 """Defaults of the released code."""
@@ -55,7 +55,7 @@ def translate_as_released(
 ) -> Float[Tensor, "1 3 height width"]:
     """Encode, invert, denoise and decode; whole pictures only."""
     assert model.negative is not None
-    walk = low_noise_walk(model.alphas_cumprod, STEPS, count_steps(STRENGTH, STEPS))
+    walk = leading_walk(model.alphas_cumprod, STEPS, count_steps(STRENGTH, STEPS))
     n, t, a = walk.steps, walk.timesteps, walk.alphas
     latents = model.autoencoder.encode(image).to(model.latents_dtype)
     source = [latents]

@@ -162,14 +162,21 @@ class TextureControl:
             for attn, factor in self._layers
         )
 
-    def allocate(self, pictures: int, rows: int, columns: int) -> list[LayerMemory]:
-        """Memory for passes over windows of this size; features and gates are 0."""
+    def allocate(self, pictures: int, rows: int, columns: int, device: torch.device) -> list[LayerMemory]:
+        """Memory for passes over windows of this size; features and gates are 0.
+
+        Args:
+            device: Where the passes will be made; the network may wait elsewhere.
+        """
         memory = []
         for attn, factor in self._layers:
-            tokens, weight = _tokens(rows, columns, factor), attn.to_q.weight
+            tokens = _tokens(rows, columns, factor)
             shape = (pictures, attn.heads, tokens, attn.inner_dim // attn.heads)
-            features = weight.new_zeros(shape), weight.new_zeros(shape)
-            memory.append(LayerMemory(*features, weight.new_zeros(pictures, 1, tokens, 1)))
+            query, key, gate = (
+                torch.zeros(each, dtype=attn.to_q.weight.dtype, device=device)
+                for each in (shape, shape, (pictures, 1, tokens, 1))
+            )
+            memory.append(LayerMemory(query, key, gate))
         return memory
 
     def switch(self, mode: Mode, memory: Sequence[LayerMemory]) -> None:

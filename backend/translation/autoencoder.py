@@ -6,16 +6,22 @@ z = (E(2 x - 1) - shift) * scale        x = (D(z / scale + shift) + 1) / 2
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
 from jaxtyping import Float
 from torch import Tensor
 
+from .fast import compiled
 from .windows import Window, cover, evaluate
 
 WHOLE_AREA = 160 * 160
 """Latent cells (1280 x 1280 pixels at factor 8) up to which the whole picture goes through at once."""
 TILE_AREA = 64 * 64
 """The same where memory is short."""
+
+Coding = Callable[[Tensor], Tensor]
 
 
 class Autoencoder:
@@ -32,6 +38,7 @@ class Autoencoder:
         self._module = module
         self._scale = float(module.config.scaling_factor)
         self._shift = float(module.config.get("shift_factor") or 0.0)
+        self._fast: dict[tuple[int, int], tuple[Coding, Coding]] = {}
         self.factor = 1 << (len(module.config.block_out_channels) - 1)
 
     @property
@@ -40,36 +47,71 @@ class Autoencoder:
         return self._module
 
     def encode(
-        self, image: Float[Tensor, "1 3 height width"], area: int = WHOLE_AREA
+        self, image: Float[Tensor, "1 3 height width"], area: int = WHOLE_AREA, fast: bool = False
     ) -> Float[Tensor, "1 channels rows columns"]:
         """Latents of a picture with values 0..1 whose sides are multiples of `factor`. No random draw.
 
         Args:
             area: Latent cells up to which it goes through at once.
+            fast: Whether by what was prepared.
         """
         rows, columns = image.shape[-2] // self.factor, image.shape[-1] // self.factor
+        windows = _windows(rows, columns, area)
+        encode, _ = self._ways(windows[0], fast)
 
         def encode_window(_index: int, window: Window) -> Tensor:
-            output = self._module.encode((window.cut(image, self.factor) * 2 - 1).to(self._module.dtype))
-            tiny = isinstance(self._module, AutoencoderTiny)
-            latents: Tensor = output.latents if tiny else output.latent_dist.mode()
-            return latents.float()
+            return encode(self._as_input(window.cut(image, self.factor) * 2 - 1)).float()
 
-        return (evaluate(encode_window, _windows(rows, columns, area)) - self._shift) * self._scale
+        return (evaluate(encode_window, windows) - self._shift) * self._scale
 
     def decode(
-        self, latents: Float[Tensor, "1 channels rows columns"], area: int = WHOLE_AREA
+        self, latents: Float[Tensor, "1 channels rows columns"], area: int = WHOLE_AREA, fast: bool = False
     ) -> Float[Tensor, "1 3 height width"]:
-        """Picture of latents, values clipped to 0..1. `area` as in `encode`."""
+        """Picture of latents, values clipped to 0..1. `area` and `fast` as in `encode`."""
         latents = latents.float() / self._scale + self._shift
-
-        def decode_window(_index: int, window: Window) -> Tensor:
-            sample: Tensor = self._module.decode(window.cut(latents).to(self._module.dtype)).sample
-            return sample.float()
-
         rows, columns = latents.shape[-2:]
         windows = _windows(rows, columns, area)
+        _, decode = self._ways(windows[0], fast)
+
+        def decode_window(_index: int, window: Window) -> Tensor:
+            return decode(self._as_input(window.cut(latents))).float()
+
         return (evaluate(decode_window, windows, self.factor) / 2 + 0.5).clamp(0, 1)
+
+    def is_fast(self, rows: int, columns: int) -> bool:
+        """Whether windows of this size were prepared."""
+        return (rows, columns) in self._fast
+
+    def prepare(self, rows: int, columns: int) -> None:
+        """Compile both ways for windows of `rows` x `columns` latent cells; takes up to a minute."""
+        encode, decode = compiled(self._encode), compiled(self._decode)
+        device, channels = next(self._module.parameters()).device, int(self._module.config.latent_channels)
+        encode(self._as_input(torch.zeros(1, 3, rows * self.factor, columns * self.factor, device=device)))
+        decode(self._as_input(torch.zeros(1, channels, rows, columns, device=device)))
+        self._fast[rows, columns] = encode, decode
+
+    def _ways(self, window: Window, fast: bool) -> tuple[Coding, Coding]:
+        """There and back."""
+        return self._fast[window.height, window.width] if fast else (self._encode, self._decode)
+
+    def _encode(self, image: Float[Tensor, "1 3 height width"]) -> Float[Tensor, "1 channels rows columns"]:
+        output = self._module.encode(image)
+        tiny = isinstance(self._module, AutoencoderTiny)
+        latents: Tensor = output.latents if tiny else output.latent_dist.mode()
+        return latents
+
+    def _decode(self, latents: Float[Tensor, "1 channels rows columns"]) -> Float[Tensor, "1 3 height width"]:
+        sample: Tensor = self._module.decode(latents).sample
+        return sample
+
+    def _as_input(self, plane: Float[Tensor, "1 channels height width"]) -> Tensor:
+        return plane.to(self._module.dtype, memory_format=torch.channels_last)
+
+
+def window_size(rows: int, columns: int, area: int) -> tuple[int, int]:
+    """Rows and columns of the windows in which a picture of `rows` x `columns` latent cells is coded."""
+    window = _windows(rows, columns, area)[0]
+    return window.height, window.width
 
 
 def _windows(rows: int, columns: int, area: int) -> tuple[Window, ...]:

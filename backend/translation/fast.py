@@ -1,49 +1,33 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The fast path on CUDA: compiled kernels, recorded as a CUDA graph for one shape and replayed.
+"""The fast path on CUDA: compiled functions, and passes recorded as a CUDA graph for one shape and replayed.
 
 A recorded pass reads and writes memory that never moves, and costs the host one call. Compiled kernels round
 differently from the libraries' own, by less than a level of an 8-bit picture; a result's recipe says which of the
-two made it.
+two made it. What was compiled before is found in the compiler's cache on the disk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
-from diffusers import UNet2DConditionModel
-from diffusers.models.attention import BasicTransformerBlock
-from diffusers.models.resnet import ResnetBlock2D
 from jaxtyping import Float, Int
 from torch import Tensor
 
 WARM_UPS = 2
-"""Runs before a recording: libraries choose and allocate in the first ones."""
+"""Runs before a recording: the first compiles, and libraries choose and allocate."""
 RECOMPILE_LIMIT = 1024
-"""Shapes that one block's code may be compiled for; torch's own limit is meant for mistakes."""
+"""Shapes that one function may be compiled for; torch's own limit is meant for mistakes."""
 
 Pass = Callable[[Float[Tensor, "pictures channels rows columns"], Int[Tensor, ""]], Tensor]
 
 
-@contextmanager
-def compiled_blocks(unet: UNet2DConditionModel) -> Iterator[None]:
-    """Within, the network's repeated blocks are compiled when they are called, for every shape anew.
-
-    Block by block the compiler works a fraction of the time that it takes for the whole network, and finds what
-    it compiled before in its cache on the disk. Outside, the network is as it was.
-    """
+def compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function with kernels of its own for every shape that it is called with; the first call takes long."""
     torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
     torch._dynamo.config.accumulated_recompile_limit = RECOMPILE_LIMIT
-    blocks = [m for m in unet.modules() if isinstance(m, BasicTransformerBlock | ResnetBlock2D)]
-    for block in blocks:
-        block.compile(fullgraph=True, dynamic=False)
-    try:
-        yield
-    finally:
-        for block in blocks:
-            # There is no public way back from Module.compile.
-            block._compiled_call_impl = None
+    quick: Callable[..., Tensor] = torch.compile(function, fullgraph=True, dynamic=False)
+    return quick
 
 
 class Replay:
@@ -70,6 +54,7 @@ class Replay:
 
 def record(run: Pass, latents: Float[Tensor, "pictures channels rows columns"]) -> Replay:
     """Compile and record a pass for the shape of `latents`, whose memory becomes the recording's input."""
+    run = compiled(run)
     timestep = torch.zeros((), dtype=torch.int64, device=latents.device)
     stream = torch.cuda.Stream(latents.device)
     stream.wait_stream(torch.cuda.current_stream(latents.device))

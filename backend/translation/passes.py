@@ -3,6 +3,8 @@
 
 source   the inverted latents under the empty prompt; queries and keys are captured
 real     the denoised latents under one or two texts; captured queries and keys are mixed in
+
+With the autoencoder's way there and back they are what the fast path makes faster.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .attention import Features, Mode, TextureControl
-from .fast import Replay, compiled_blocks, record
+from .fast import Replay, record
 from .model import Model
 from .text import Conditioning
 
@@ -27,16 +29,26 @@ class Passes:
         model: Its network is controlled by `control` while passes are made.
         control: Injected into the network.
         pictures: Pictures in a batch.
+        coded: Rows and columns of the autoencoder's windows.
 
     Attributes:
         feature_bytes: Bytes of the features of one source pass.
     """
 
-    def __init__(self, model: Model, control: TextureControl, pictures: int, rows: int, columns: int) -> None:
+    def __init__(
+        self,
+        model: Model,
+        control: TextureControl,
+        pictures: int,
+        rows: int,
+        columns: int,
+        coded: tuple[int, int],
+    ) -> None:
         self._model = model
         self._control = control
         self._shape = (pictures, rows, columns)
-        self._memory = control.allocate(pictures, rows, columns)
+        self._coded = coded
+        self._memory = control.allocate(pictures, rows, columns, model.device)
         self._told: dict[int, dict[str, Any]] = {}
         self._replays: dict[tuple[Mode, int], Replay] = {}
         self.feature_bytes = pictures * control.feature_bytes(rows, columns)
@@ -74,14 +86,20 @@ class Passes:
 
     @property
     def is_fast(self) -> bool:
-        """Whether both kinds of pass, the real one under two texts, are compiled and recorded."""
-        return len(self._replays) == 2
+        """Whether both kinds of pass, the real one under two texts, are recorded and the autoencoder compiled."""
+        return len(self._replays) == 2 and self._model.autoencoder.is_fast(*self._coded)
 
     def prepare(self) -> None:
-        """Compile and record the next kind of pass that is not yet, on CUDA. Takes seconds to a minute."""
-        mode, texts = (Mode.CAPTURE, [self._model.empty])
-        if (mode, 1) in self._replays:
-            mode, texts = Mode.LOCK, [self._model.empty, self._model.negative or self._model.empty]
+        """Make the next part fast that is not yet, on CUDA. Takes seconds to a minute."""
+        empty, negative = self._model.empty, self._model.negative or self._model.empty
+        if (Mode.LOCK, 2) not in self._replays:
+            self._record(Mode.LOCK, (empty, negative))
+        elif (Mode.CAPTURE, 1) not in self._replays:
+            self._record(Mode.CAPTURE, (empty,))
+        else:
+            self._model.autoencoder.prepare(*self._coded)
+
+    def _record(self, mode: Mode, texts: Sequence[Conditioning]) -> None:
         pictures, rows, columns = self._shape
         channels = int(self._model.unet.config.in_channels)
         latents = torch.zeros(
@@ -89,10 +107,9 @@ class Passes:
         )
         self._control.switch(mode, self._memory)
         told = self._tell(texts)
-        with compiled_blocks(self._model.unet):
-            self._replays[mode, len(texts)] = record(
-                lambda latents, timestep: self._model.run(latents, timestep, told), latents
-            )
+        self._replays[mode, len(texts)] = record(
+            lambda latents, timestep: self._model.run(latents, timestep, told), latents
+        )
 
     def _pass(
         self, mode: Mode, latents: Tensor, timestep: int, texts: Sequence[Conditioning]

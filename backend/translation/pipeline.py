@@ -25,6 +25,7 @@ from protocol.planes import PlaneName
 from protocol.request import TranslationRequest
 
 from .attention import TextureControl
+from .autoencoder import window_size
 from .batch import Batch
 from .colour import keep_colour
 from .detail import restore_detail
@@ -37,7 +38,7 @@ from .picture import compose, see
 from .plans import PLANS, Plan, autoencoder_at_work, choose, free_bytes, needs_of, network_at_work
 from .progress import IsCancelled, OnProgress, Progress
 from .recipe import write_recipe
-from .schedule import ddim
+from .schedule import ddim, mean_noise
 from .source import Source, SourceCache, source_key
 from .variation import random_noise, vary
 from .windows import Window, evaluate
@@ -77,7 +78,7 @@ class Translator:
     def __init__(self, model: Model) -> None:
         self.model = model
         self._control = TextureControl(model.unet)
-        self._passes: OrderedDict[tuple[int, int, int], Passes] = OrderedDict()
+        self._passes: OrderedDict[tuple[int, ...], Passes] = OrderedDict()
         self._sources = SourceCache.for_device(model.device)
 
     @classmethod
@@ -218,16 +219,20 @@ class Translator:
         renders, garments = work.renders(self.model.device), work.garments(self.model.device)
         with progress.stage(Stage.ENCODING, 1) as done, autoencoder_at_work(self.model, plan) as autoencoder:
             if not source.latents:
-                latents = torch.cat([autoencoder.encode(render, plan.area) for render in renders])
+                latents = torch.cat(
+                    [autoencoder.encode(render, plan.area, passes.is_fast) for render in renders]
+                )
                 source.latents.append(latents.to(self.model.latents_dtype))
             done()
         with network_at_work(self.model, plan):
             latents = self._walk(work, source, passes, feature_bytes, progress)
         with progress.stage(Stage.DECODING, 3) as done, autoencoder_at_work(self.model, plan) as autoencoder:
-            outputs = [autoencoder.decode(each, plan.area) for each in latents.split(1)]
+            outputs = [autoencoder.decode(each, plan.area, passes.is_fast) for each in latents.split(1)]
             done()
             if source.round_trip is None:
-                decoded = [autoencoder.decode(each, plan.area) for each in source.latents[0].split(1)]
+                decoded = [
+                    autoencoder.decode(each, plan.area, passes.is_fast) for each in source.latents[0].split(1)
+                ]
                 source.round_trip = torch.cat(decoded)
             done()
             results = []
@@ -282,20 +287,27 @@ class Translator:
             with progress.stage(Stage.INVERTING, n + 1, known) as done:
                 for i in range(known, n + 1):
                     if i == len(z):
-                        z.append(ddim(z[i - 1], noise[i - 1], a[i - 1], a[i]))
+                        step = noise[i - 1]
+                        if i > 1:
+                            step = mean_noise(noise[i - 2], step, (a[i - 2], a[i - 1], a[i]))
+                        z.append(ddim(z[i - 1], step, a[i - 1], a[i]))
                     noise.append(evaluate(partial(captured_noise, i), windows))
                     done()
 
             # Guided denoising, from high noise to low, as the difference to the inverted trajectory: the step
             # is linear, so the inversion's own error cancels, and without guidance the render comes back.
             x = z[n]
+            pull: Tensor | None = None
             random = random_noise(request.seed, x)
             with progress.stage(Stage.DENOISING, n) as done:
                 for i in range(n, 0, -1):
                     if request.variation > 0:
                         x = torch.where(start == i, vary(x, noise[i], random, request.variation, a[i]), x)
-                    real = evaluate(partial(real_noise, i), windows)
-                    change = ddim(x - z[i], real - noise[i], a[i], a[i - 1])
+                    before, pull = pull, evaluate(partial(real_noise, i), windows) - noise[i]
+                    step = pull
+                    if before is not None:
+                        step = mean_noise(before, pull, (a[i + 1], a[i], a[i - 1]))
+                    change = ddim(x - z[i], step, a[i], a[i - 1])
                     x = torch.where(start >= i, z[i - 1] + change, z[i - 1])
                     done()
         return x
@@ -304,11 +316,13 @@ class Translator:
         """Passes of the batch's shape; recordings know where the weights lie, so offloading forgets them."""
         if plan.offload:
             self._passes.clear()
-        shape = (len(work.pictures), work.windows[0].height, work.windows[0].width)
+        coded = window_size(work.box.height, work.box.width, plan.area)
+        window = (len(work.pictures), work.windows[0].height, work.windows[0].width)
+        shape = (*window, *coded)
         if shape not in self._passes:
             while len(self._passes) >= SHAPES:
                 self._passes.popitem(last=False)
-            self._passes[shape] = Passes(self.model, self._control, *shape)
+            self._passes[shape] = Passes(self.model, self._control, *window, coded)
         self._passes.move_to_end(shape)
         return self._passes[shape]
 

@@ -2,13 +2,20 @@
 """Noise schedule and DDIM step (Song et al., arXiv 2010.02502, equation 12 with eta = 0), as pure functions.
 
 A walk over the low-noise part of the schedule has the nodes i = 0..n. Node 0 is the clean latent, at the
-level of timestep 0; node i >= 1 is at t_i = (i - 1) * (T // steps) + 1, Stable Diffusion's leading spacing
-with offset 1. Inversion walks i = 0..n, denoising n..0, over the same nodes with the same `ddim`.
+level of timestep 0. The schedule is cut into `steps` equal parts, and node i >= 1 is in the middle of the i-th:
+
+    t_i = (i - 1/2) T / steps
+
+Inversion walks i = 0..n, denoising n..0, over the same nodes with the same `ddim`. The step is the explicit Euler
+step of du = eps ds with u = x / sqrt(a) and s = sqrt((1 - a) / a); given the noise of the node before it becomes
+the second-order Adams-Bashforth step of the same equation, for no further pass of the network (`mean_noise`).
+Stable Diffusion's own nodes, t_i = (i - 1) * (T // steps) + 1, spend a step between the timesteps 1 and 0.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,9 +68,18 @@ def low_noise_walk(alphas_cumprod: Float64[np.ndarray, " timesteps"], steps: int
         steps: Steps over the whole schedule, 1..T.
         walked: Steps to walk, 0..steps.
     """
-    last = len(alphas_cumprod) - 1
+    length = len(alphas_cumprod)
+    return _walk(alphas_cumprod, [math.ceil((i + 0.5) * length / steps) for i in range(walked)])
+
+
+def leading_walk(alphas_cumprod: Float64[np.ndarray, " timesteps"], steps: int, walked: int) -> Walk:
+    """The same over Stable Diffusion's own nodes ("leading", offset 1), as the paper's released code walks."""
     stride = len(alphas_cumprod) // steps
-    timesteps = (0, *(min(i * stride + 1, last) for i in range(walked)))
+    return _walk(alphas_cumprod, [i * stride + 1 for i in range(walked)])
+
+
+def _walk(alphas_cumprod: Float64[np.ndarray, " timesteps"], nodes: Sequence[int]) -> Walk:
+    timesteps = (0, *(min(node, len(alphas_cumprod) - 1) for node in nodes))
     return Walk(timesteps, tuple(float(alphas_cumprod[t]) for t in timesteps))
 
 
@@ -81,3 +97,22 @@ def ddim(
     """
     scale = math.sqrt(alpha_to / alpha_from)
     return scale * latents + (math.sqrt(1 - alpha_to) - scale * math.sqrt(1 - alpha_from)) * noise
+
+
+def mean_noise(
+    before: Float[Tensor, "batch channels height width"],
+    now: Float[Tensor, "batch channels height width"],
+    alphas: tuple[float, float, float],
+) -> Float[Tensor, "batch channels height width"]:
+    """The noise's mean over a step, with which `ddim` is of second order: extrapolated to the middle of the step.
+
+        eps + (s_2 - s_1) / (2 (s_1 - s_0)) (eps - eps_0)
+
+    Args:
+        before, now: eps at the node before the step's, and at the node where the step begins.
+        alphas: alpha_bar of those two nodes and of the one where the step ends.
+    """
+    s = [math.sqrt(1 / alpha - 1) for alpha in alphas]
+    # Among 1000 steps of 1000 timesteps two nodes share the last one.
+    ratio = (s[2] - s[1]) / (2 * (s[1] - s[0])) if s[1] != s[0] else 0.0
+    return now + ratio * (now - before)

@@ -13,7 +13,7 @@ from backend.translation import Translator
 from backend.translation.attention import Mode, TextureControl, shallow_self_attention
 from backend.translation.model import Model
 from backend.translation.passes import Passes
-from backend.translation.schedule import ddim, low_noise_walk
+from backend.translation.schedule import ddim, low_noise_walk, mean_noise
 from protocol.request import TranslationRequest
 
 
@@ -92,27 +92,36 @@ def test_a_batch_is_its_pictures(translators: dict[str, Translator], family: str
 def recompute(model: Model, request: TranslationRequest, latents: Tensor, garment: Tensor) -> Tensor:
     """The translation with the source branch in the batch; steps 5..2 of 5 are locked (0.9 of 5, rounded down)."""
     walk = low_noise_walk(model.alphas_cumprod, request.steps, 5)
+    a = walk.alphas
+
+    def step(x: Tensor, noises: list[Tensor], nodes: tuple[int, int, int]) -> Tensor:
+        before, here, there = nodes
+        noise = noises[-1]
+        if len(noises) > 1:
+            noise = mean_noise(noises[-2], noise, (a[before], a[here], a[there]))
+        return ddim(x, noise, a[here], a[there])
+
     z, noise = [latents], []
     for i in range(6):
         noise.append(model.predict_noise(z[i], walk.timesteps[i], model.empty))
         if i < 5:
-            z.append(ddim(z[i], noise[i], walk.alphas[i], walk.alphas[i + 1]))
+            z.append(step(z[i], noise, (i - 1, i, i + 1)))
     hidden = torch.cat([model.empty.hidden, model.empty.hidden, model.negative.hidden])
     originals = {attn: attn.processor for attn, _ in shallow_self_attention(model.unet)}
-    x, w = z[5], request.guidance_scale
+    apart, w, pulls = torch.zeros_like(latents), request.guidance_scale, []
     for i in range(5, 0, -1):
         for attn, factor in shallow_self_attention(model.unet):
             mask = torch.nn.functional.avg_pool2d(garment, factor) * request.texture_lock * (i > 1)
             attn.set_processor(SourceBranch(mask))
+        x = z[i] + apart
         batch = torch.cat([z[i], x, x])
-        _, empty, negative = model.unet(batch, walk.timesteps[i], encoder_hidden_states=hidden).sample.chunk(
-            3
-        )
-        step = ddim(x, w * empty + (1 - w) * negative, walk.alphas[i], walk.alphas[i - 1])
-        x = step + z[i - 1] - ddim(z[i], noise[i], walk.alphas[i], walk.alphas[i - 1])
+        predicted = model.unet(batch, walk.timesteps[i], encoder_hidden_states=hidden).sample
+        _, empty, negative = predicted.chunk(3)
+        pulls.append(w * empty + (1 - w) * negative - noise[i])
+        apart = step(apart, pulls, (min(i + 1, 5), i, i - 1))
     for attn, original in originals.items():
         attn.set_processor(original)
-    return x
+    return z[0] + apart
 
 
 def test_eject_restores_the_network(translators: dict[str, Translator]) -> None:
@@ -126,7 +135,7 @@ def test_eject_restores_the_network(translators: dict[str, Translator]) -> None:
         before = unet(latents, 100, encoder_hidden_states=hidden).sample
         control = TextureControl(unet)
         control.inject()
-        memory = control.allocate(1, 16, 16)
+        memory = control.allocate(1, 16, 16, torch.device("cpu"))
         control.switch(Mode.CAPTURE, memory)
         unet(latents + 1, 100, encoder_hidden_states=hidden)
         for layer in memory:
@@ -161,7 +170,7 @@ def test_the_gate_decides_token_by_token(translators: dict[str, Translator]) -> 
         free = model.predict_noise(latents, 100, model.empty)
         of_source = model.predict_noise(source, 100, model.empty)
         with TextureControl(model.unet) as control:
-            passes = Passes(model, control, 1, 16, 16)
+            passes = Passes(model, control, 1, 16, 16, (16, 16))
             assert torch.equal(passes.source(source, 100), of_source)
             features = passes.captured()
             passes.source(latents, 100)

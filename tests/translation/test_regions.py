@@ -27,7 +27,9 @@ def regions_of(translator: Translator, request: TranslationRequest, protected: b
 
 
 def test_each_region_starts_at_its_own_node(translators: dict[str, Translator]) -> None:
-    regions = regions_of(translators["sd15"], TranslationRequest(garment_strength=0.2, rest_strength=0.6))
+    regions = regions_of(
+        translators["sd15"], TranslationRequest(steps=50, garment_strength=0.2, rest_strength=0.6)
+    )
     assert regions.steps == 30 and regions.garment_steps == 10
     assert (regions.start[..., :8] == 10).all() and (regions.start[..., 8:] == 30).all()
     assert (regions.coverage == 1).all()
@@ -43,7 +45,7 @@ def test_protected_and_strength_zero_stay_out(translators: dict[str, Translator]
 def test_a_soft_edge_starts_in_between(translators: dict[str, Translator]) -> None:
     garment = np.linspace(0, 255, 128).astype(np.uint8)[None].repeat(128, 0)
     planes = {PlaneName.IMAGE: picture(128, 128), PlaneName.GARMENT: garment}
-    request = TranslationRequest(garment_strength=0.6, rest_strength=0.0)
+    request = TranslationRequest(steps=50, garment_strength=0.6, rest_strength=0.0)
     starts = divide(read_picture(planes), request, translators["sd15"].model).start[0, 0, 0]
     assert (starts.diff() >= 0).all() and starts[0] == 0 and starts[-1] >= 28
 
@@ -59,7 +61,7 @@ def test_the_strength_plane_scales_every_region(translators: dict[str, Translato
         PlaneName.IMAGE: picture(128, 128),
         PlaneName.STRENGTH: halves(0.5, 1.0),
     }
-    request = TranslationRequest(garment_strength=0.28, rest_strength=0.0)
+    request = TranslationRequest(steps=50, garment_strength=0.28, rest_strength=0.0)
     regions = divide(read_picture(planes), request, translators["sd15"].model)
     assert (regions.start[..., :8] == 7).all() and (regions.start[..., 8:] == 14).all()
     assert regions.steps == regions.garment_steps == 14 and (regions.coverage == 1).all()
@@ -67,7 +69,7 @@ def test_the_strength_plane_scales_every_region(translators: dict[str, Translato
     regions = divide(read_picture(planes), request, translators["sd15"].model)
     assert not regions.coverage.any() and not regions.start.any()
     planes = {**planes, PlaneName.GARMENT: halves(1.0, 0.0), PlaneName.STRENGTH: halves(1.0, 0.5)}
-    request = TranslationRequest(garment_strength=0.2, rest_strength=0.4)
+    request = TranslationRequest(steps=50, garment_strength=0.2, rest_strength=0.4)
     regions = divide(read_picture(planes), request, translators["sd15"].model)
     assert (regions.start == 10).all() and (regions.coverage == 1).all()
 
@@ -78,7 +80,7 @@ def test_free_moves_with_the_garment_and_is_not_held(translators: dict[str, Tran
         PlaneName.GARMENT: halves(0.5, 0.0),
         PlaneName.FREE: halves(0.5, 1.0),
     }
-    request = TranslationRequest(garment_strength=0.2, rest_strength=0.0)
+    request = TranslationRequest(steps=50, garment_strength=0.2, rest_strength=0.0)
     regions = divide(read_picture(planes), request, translators["sd15"].model)
     assert (regions.start == 10).all() and (regions.coverage == 1).all()
     assert (regions.garment[..., 8:] == 0).all(), "the texture lock follows the garment alone"
