@@ -26,7 +26,7 @@ from .report import (
 )
 from .samples import PictureSample
 
-TIMED_PICTURES = 5
+TIMED_PICTURES = 3
 
 
 class Phase(StrEnum):
