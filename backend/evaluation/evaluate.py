@@ -15,11 +15,14 @@ from .generate import generate, read_subject
 from .methods import METHODS, Bench
 from .plan import Part, Plan
 from .report import (
+    CURVE,
+    PICTURES,
     draw_curve,
     put_into_page,
     put_side_by_side,
     score_all,
     score_sweep,
+    show_pictures,
     to_map,
     to_markdown,
     write_json,
@@ -137,13 +140,13 @@ def write_report(plan: Plan, options: Options) -> None:
     }
     content = to_map(plan, table, sweep, about)
     write_json(plan.out / "benchmark.json", content)
-    markdown = to_markdown(content)
-    (plan.out / "benchmark.md").write_text(markdown, encoding="utf-8")
-    if options.page is not None:
-        put_into_page(options.page, options.section, markdown)
     if sweep:
-        draw_curve(sweep, plan.out / "curve.svg")
-    put_side_by_side(plan, plan.out / "pictures", options.pictures)
+        draw_curve(sweep, plan.out / CURVE)
+    put_side_by_side(plan, plan.out / PICTURES, options.pictures)
+    markdown = to_markdown(content)
+    (plan.out / "benchmark.md").write_text(markdown + show_pictures(plan.out), encoding="utf-8")
+    if options.page is not None:
+        put_into_page(options.page, options.section, markdown, plan.out)
 
 
 def told_command(arguments: Sequence[str]) -> str:

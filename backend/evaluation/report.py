@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import platform
+import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,6 +46,8 @@ PLAIN = ("shift_px", "rest_change", "seconds")
 """Columns whose interval is in the JSON alone, so that a line of the page can be read."""
 SHOWN = ("released", "ours")
 """Methods beside the render in the pictures."""
+CURVE, PICTURES = "curve.svg", "pictures"
+"""In the benchmark's folder."""
 TITLE_PX = 24
 """Height of the titles above the pictures."""
 
@@ -160,8 +163,24 @@ def _grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def put_into_page(page: Path, section: str, markdown: str) -> None:
+def show_pictures(folder: Path, place: str = "") -> str:
+    """Markdown that shows the curve and the side-by-side pictures of a benchmark's folder, where there are any.
+
+    Args:
+        place: What leads from the Markdown to the folder.
+    """
+    shown = []
+    if (folder / CURVE).is_file():
+        shown.append(f"![SSIM and KID over the strength]({place}{CURVE})")
+    for path in sorted((folder / PICTURES).glob("*.jpg")):
+        shown.append(f"![{', '.join(('render', *SHOWN))}]({place}{PICTURES}/{path.name})")
+    return "".join(f"\n{line}\n" for line in shown)
+
+
+def put_into_page(page: Path, section: str, markdown: str, out: Path) -> None:
     """Replace what stands between `<!-- benchmark:SECTION -->` and `<!-- /benchmark:SECTION -->` of a page.
+
+    The curve and the pictures in the benchmark's folder `out` go into `images/benchmark_SECTION` beside the page.
 
     Raises:
         UnusableFolderError: The page has no such section.
@@ -172,7 +191,14 @@ def put_into_page(page: Path, section: str, markdown: str) -> None:
     _, closed, after = rest.partition(end)
     if not found or not closed:
         raise UnusableFolderError(f"{page} has no section {begin} ... {end}")
-    page.write_text(f"{before}{begin}\n{markdown}{end}{after}", encoding="utf-8")
+    images = page.parent / "images" / f"benchmark_{section}"
+    shutil.rmtree(images, ignore_errors=True)
+    (images / PICTURES).mkdir(parents=True)
+    for path in (out / CURVE, *(out / PICTURES).glob("*.jpg")):
+        if path.is_file():
+            shutil.copy(path, images / path.relative_to(out))
+    shown = show_pictures(images, f"images/{images.name}/")
+    page.write_text(f"{before}{begin}\n{markdown}{shown}{end}{after}", encoding="utf-8")
 
 
 def draw_curve(sweep: list[dict[str, Any]], path: Path) -> None:

@@ -226,10 +226,23 @@ def test_a_check_tells_when_its_interval_holds_the_bar(replicates, surely, met, 
     assert not Check("figure", Column(2.0, np.array(replicates)), Sense.AT_MOST, 1.0, surely).met
 
 
-def test_a_page_keeps_all_but_its_section(tmp_path):
-    page = tmp_path / "page.md"
+def test_a_page_keeps_all_but_its_section_and_gets_the_pictures(tmp_path):
+    page, out = tmp_path / "docs" / "page.md", tmp_path / "out"
+    for path in (page, out / "pictures" / "a.jpg", out / "curve.svg", out / "results" / "b.jpg"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("picture")
     page.write_text("before\n<!-- benchmark:full -->\nold\n<!-- /benchmark:full -->\nafter\n")
-    put_into_page(page, "full", "new\n")
-    assert page.read_text() == "before\n<!-- benchmark:full -->\nnew\n<!-- /benchmark:full -->\nafter\n"
+    put_into_page(page, "full", "new\n", out)
+    assert page.read_text() == (
+        "before\n<!-- benchmark:full -->\nnew\n"
+        "\n![SSIM and KID over the strength](images/benchmark_full/curve.svg)\n"
+        "\n![render, released, ours](images/benchmark_full/pictures/a.jpg)\n"
+        "<!-- /benchmark:full -->\nafter\n"
+    )
+    images = page.parent / "images" / "benchmark_full"
+    assert {path.relative_to(images).as_posix() for path in images.rglob("*.*")} == {
+        "curve.svg",
+        "pictures/a.jpg",
+    }
     with pytest.raises(UnusableFolderError, match="no section"):
-        put_into_page(page, "small", "new\n")
+        put_into_page(page, "small", "new\n", out)
