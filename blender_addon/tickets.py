@@ -14,11 +14,11 @@ from . import compositor
 from .history import index, kept_renders, places, shelf
 from .history.index import Entry
 from .history.recorder import Recorder
-from .masks import cryptomatte, picked
+from .masks import picked
 from .masks import planes as mask_planes
-from .picture import exr, render_passes, render_state, results, source
+from .picture import exr, files, render_passes, render_state, results, source
 from .protocol import Finished, PlaneName, TranslationRequest
-from .session.conductor import Collecting, Storing, Ticket
+from .session.work import Collecting, Storing, Ticket
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Collected:
             target = replace(self.target, folder=places.follow(self.target.folder))
             recorder = Recorder(target, request, self.planes, self.when, cell, reproduces)
             problem = yield from results.store(target, picture, recorder.record)
+            yield
             shelf.result_arrived(target)
             return problem
 
@@ -87,16 +88,17 @@ def collect(scene: bpy.types.Scene) -> Reading:
 def _collect(scene: bpy.types.Scene) -> Reading:
     render_state.check()
     parts, layer = picked.parts(scene), compositor.layer_before(scene)
-    with render_passes.saved_passes(scene) if parts or layer else nullcontext() as path:
+    needs_passes = layer is not None or mask_planes.named_layers(parts)
+    with render_passes.saved_passes(scene) if needs_passes else nullcontext() as path:
         rendered = source.collect(scene, layer, path)
         target, when = results.destination(scene, places.folder(scene), None, rendered), index.now()
         remarks = render_state.remarks(scene)
         yield
-        channels = {}
-        if parts:
-            channels = yield from exr.read_in_steps(path, cryptomatte.is_matte)
-    image = rendered.picture
-    masks = yield from mask_planes.decode(parts, channels, image.shape[:2])
+        image = rendered.picture
+        with exr.opened(path) if path else nullcontext({}) as channels:
+            masks = yield from mask_planes.decode(parts, channels, image.shape[:2])
+        if path:
+            yield from files.shrink(path)
     if masks.problem:
         raise masks.problem
     planes = {PlaneName.IMAGE: image, **masks.planes}

@@ -6,11 +6,14 @@ On a frame without a result the render passes through, whatever Mix is: a driver
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import bpy
+import numpy as np
 
 from .. import compat
+from ..picture import exr_encode
 from ..picture.files import blender_path
 from .frames import Published, runs
 
@@ -18,6 +21,8 @@ NAME = "Make Real"
 PICTURE, MASK, GATE = "Result", "Garment Mask", "Frames With Result"
 FRAMES = "make_real_frames"
 """Custom property of the group: the frames that have a result, with commas between them."""
+OWN = "make_real_frame"
+"""Custom property of an image that was made here, and whose file may be set to another."""
 
 
 def make() -> bpy.types.NodeTree:
@@ -47,6 +52,7 @@ def make() -> bpy.types.NodeTree:
         (mask.outputs["Image"], outside.inputs["Garment Mask"]),
     ):
         tree.links.new(source, target)
+    _give_image(picture, compat.scene_linear_space())
     return tree
 
 
@@ -69,9 +75,9 @@ def frames_of(tree: bpy.types.NodeTree) -> tuple[int, ...]:
 
 def show(tree: bpy.types.NodeTree, results: Published) -> None:
     """Let the group show the results of its frames; files that changed under their names are read again."""
-    _set_open(tree, results.numbers)
     _set_frames(tree.nodes[PICTURE], results.linear, compat.scene_linear_space(), results.numbers)
     _set_frames(tree.nodes[MASK], results.mask, "Non-Color", results.numbers)
+    _set_open(tree, results.numbers)
 
 
 def withdraw(tree: bpy.types.NodeTree, frame: int) -> None:
@@ -102,17 +108,35 @@ def _set_frames(node: bpy.types.Node, path: Path | None, color_space: str, numbe
     previous = node.image
     if path is None:
         node.image = None
-    elif previous is None or bpy.path.abspath(previous.filepath) != str(path):
-        node.image = bpy.data.images.load(blender_path(path), check_existing=False)
-    else:
-        previous.reload()
-    if node.image is not None:
-        node.image.source = "SEQUENCE"
-        node.image.colorspace_settings.name = color_space
+    elif previous is None or OWN not in previous or previous.colorspace_settings.name != color_space:
+        _give_image(node, color_space)
+    if path is not None:
+        _set_path(node.image, path)
         node.frame_start, node.frame_offset = numbers[0], numbers[0] - 1
         node.frame_duration = numbers[-1] - numbers[0] + 1
         node.use_auto_refresh = True
     _drop_image(previous)
+
+
+def _give_image(node: bpy.types.Node, color_space: str) -> None:
+    """Give a node a new image. It reads at once what it is given, and Blender stands still while it does: so this is a
+    single pixel, until `_set_path`."""
+    with tempfile.TemporaryDirectory(prefix="make_real_") as folder:
+        file = Path(folder) / "pixel_0001.exr"
+        file.write_bytes(b"".join(exr_encode.encode(dict.fromkeys("RGB", np.zeros((1, 1), np.float32)), {})))
+        image = bpy.data.images.load(str(file), check_existing=False)
+        image[OWN] = True
+        image.source = "SEQUENCE"
+        image.colorspace_settings.name = color_space
+        node.image = image
+
+
+def _set_path(image: bpy.types.Image, path: Path) -> None:
+    """Let an image be read from a file when it is needed: `reload` would read it now."""
+    image.name = path.name
+    image.filepath_raw = blender_path(path)
+    image.buffers_free()
+    image.update_tag()
 
 
 def _drop_image(image: bpy.types.Image | None) -> None:

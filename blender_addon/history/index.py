@@ -37,6 +37,8 @@ LOCK_INTERVAL_S = 0.01
 MAX_RATING = 5
 
 Event = dict[str, Any]
+Box = tuple[int, int, int, int]
+"""Left, top, right, bottom, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Entry:
     picture: str
     device: str = ""
     model_digest: str = ""
-    garment_box: tuple[int, int, int, int] | None = None
+    garment_box: Box | None = None
     view: Mapping[str, Any] = field(default_factory=dict)
     report: Mapping[str, float] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import pace
 from ..picture import files, png
 from ..picture.render_passes import read_pixels
 from ..protocol import ErrorCode, MakeRealError, PlaneName
@@ -22,8 +23,8 @@ from ..protocol.planes import new_digest, raw_bytes
 
 FOLDER = "renders"
 TABLE = "planes.json"
-BYTES_AT_ONCE = 1 << 21
-"""Pixels hashed between two pauses; less than three milliseconds."""
+BYTES_AT_ONCE = 1 << 20
+"""Pixels hashed between two pauses; a little more than a millisecond."""
 
 Planes = Mapping[PlaneName, np.ndarray]
 Digests = dict[str, str]
@@ -33,8 +34,8 @@ def digest_slowly(name: PlaneName, plane: np.ndarray) -> Generator[None, None, s
     """Digest of a plane as recipes have it, hexadecimal, with pauses."""
     data = raw_bytes(name, np.ascontiguousarray(plane))
     digest = new_digest()
-    for start in range(0, len(data), BYTES_AT_ONCE):
-        digest.update(data[start : start + BYTES_AT_ONCE])
+    for part in pace.slices(len(data), BYTES_AT_ONCE):
+        digest.update(data[part])
         yield
     return digest.hexdigest()
 

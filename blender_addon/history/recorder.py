@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ..picture import files, png
 from ..picture.files import ResultPaths
 from ..picture.results import Destination, Picture
@@ -47,15 +45,20 @@ class Recorder:
             MakeRealError: DISK_FULL, naming the file.
         """
         digests = yield from kept_renders.keep(paths.folder, self.planes)
-        small = thumbnails.shrink(picture.image, THUMBNAIL_PIXELS)
+        small = yield from thumbnails.shrink(picture.image, THUMBNAIL_PIXELS)
         yield from files.write(paths.thumbnail, png.encode(small, {}))
         digest = yield from kept_renders.digest_slowly(PlaneName.IMAGE, picture.image)
         looks = yield from fingerprint.take(self.planes[PlaneName.IMAGE])
-        entry = self._entry(paths.number, kept_renders.key_of(digests), looks, digest, picture)
+        garment = self.target.garment
+        box = (yield from thumbnails.bounding_box(garment)) if garment is not None else None
+        entry = self._entry(paths.number, kept_renders.key_of(digests), looks, digest, box, picture)
+        yield
         write_events(paths.folder, entry.made())
 
-    def _entry(self, number: int, render: str, looks: str, digest: str, picture: Picture) -> Entry:
-        origin, garment = self.reproduces, self.target.garment
+    def _entry(
+        self, number: int, render: str, looks: str, digest: str, box: index.Box | None, picture: Picture
+    ) -> Entry:
+        origin = self.reproduces
         return Entry(
             number=number,
             collected=self.collected,
@@ -68,7 +71,7 @@ class Recorder:
             picture=digest,
             device=str(_within(picture.recipe, "device", "name")),
             model_digest=str(_within(picture.recipe, "model", "digest")),
-            garment_box=thumbnails.bounding_box(garment) if isinstance(garment, np.ndarray) else None,
+            garment_box=box,
             view=asdict(self.target.view),
             report=dict(picture.report),
             warnings=tuple(map(str, picture.recipe.get("warnings", ()))),

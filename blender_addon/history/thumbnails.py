@@ -3,16 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 
 import numpy as np
 
+from .. import pace
+
 SAMPLES = 4
 """Samples across a cell of pixels that becomes one pixel; 16 in all are averaged."""
+PIXELS_AT_ONCE = 1 << 12
+MASK_PIXELS_AT_ONCE = 1 << 19
+"""Small pixels averaged, and pixels of a mask looked at, between two pauses; about a millisecond."""
 
 
-def shrink(picture: np.ndarray, longest: int) -> np.ndarray:
-    """Make a picture smaller by averaging; one that is small enough stays as it is.
+def shrink(picture: np.ndarray, longest: int) -> Generator[None, None, np.ndarray]:
+    """Make a picture smaller by averaging, with pauses; one that is small enough stays as it is.
 
     Args:
         picture: (height, width, channels) uint16.
@@ -26,13 +31,15 @@ def shrink(picture: np.ndarray, longest: int) -> np.ndarray:
     if factor <= 1.0:
         return picture
     rows, columns = (max(1, round(side / factor)) for side in (height, width))
-    total = np.zeros((rows, columns, picture.shape[2]), np.uint32)
-    for down in range(SAMPLES):
-        y = ((np.arange(rows) + (down + 0.5) / SAMPLES) * height / rows).astype(int)
-        for across in range(SAMPLES):
-            x = ((np.arange(columns) + (across + 0.5) / SAMPLES) * width / columns).astype(int)
-            total += picture[y[:, None], x]
-    return (total // SAMPLES**2).astype(np.uint16)
+    result = np.empty((rows, columns, picture.shape[2]), np.uint16)
+    places = (np.arange(SAMPLES) + 0.5) / SAMPLES
+    x = ((np.arange(columns) + places[:, None]) * width / columns).astype(int)
+    for part in pace.slices(rows, max(1, PIXELS_AT_ONCE // columns)):
+        y = ((np.arange(part.start, part.stop) + places[:, None]) * height / rows).astype(int)
+        samples = (picture[down[:, None], across].astype(np.uint32) for down in y for across in x)
+        result[part] = sum(samples) // SAMPLES**2
+        yield
+    return result
 
 
 def sheet(pictures: Sequence[np.ndarray], columns: int, gap: int) -> np.ndarray:
@@ -56,13 +63,19 @@ def sheet(pictures: Sequence[np.ndarray], columns: int, gap: int) -> np.ndarray:
     return canvas
 
 
-def bounding_box(mask: np.ndarray) -> tuple[int, int, int, int] | None:
-    """Left, top, right, bottom of what is covered, right and bottom exclusive; None when nothing is.
+def bounding_box(mask: np.ndarray) -> Generator[None, None, tuple[int, int, int, int] | None]:
+    """Left, top, right, bottom of what is covered, right and bottom exclusive; None when nothing is. Pauses.
 
     Args:
         mask: (height, width).
     """
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    height, width = mask.shape
+    in_rows, in_columns = np.zeros(height, bool), np.zeros(width, bool)
+    for rows in pace.slices(height, max(1, MASK_PIXELS_AT_ONCE // width)):
+        in_rows[rows] = mask[rows].any(axis=1)
+        in_columns |= mask[rows].any(axis=0)
+        yield
+    rows, columns = np.flatnonzero(in_rows), np.flatnonzero(in_columns)
     if not len(rows):
         return None
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

@@ -20,7 +20,7 @@ from ..history import places, thumbnails
 from ..picture import files, png, results
 from ..protocol import Finished, PlaneName
 from ..session import pump
-from ..session.conductor import Collecting, Storing, Ticket
+from ..session.work import Collecting, Storing, Ticket
 from ..tickets import Collected, Reading
 from .variants import Cell
 
@@ -68,8 +68,8 @@ class Batch:
 
         def store(finished: Finished) -> Storing:
             problem = yield from ticket.store(finished)
-            self.pictures.append(thumbnails.shrink(finished.planes[PlaneName.IMAGE], CELL_PIXELS))
-            yield
+            small = yield from thumbnails.shrink(finished.planes[PlaneName.IMAGE], CELL_PIXELS)
+            self.pictures.append(small)
             if len(self.pictures) == len(self.cells) > 1:
                 yield from self._write_sheet()
             return problem

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol
 
 import numpy as np
 
@@ -25,11 +26,6 @@ class Layer(StrEnum):
 
     OBJECT = "CryptoObject"
     MATERIAL = "CryptoMaterial"
-
-
-def is_matte(channel: str) -> bool:
-    """Whether a channel of the render belongs to one of the two passes."""
-    return any(f"{layer.value}0" in channel for layer in Layer)
 
 
 _MASK = 0xFFFFFFFF
@@ -60,30 +56,39 @@ def name_id(name: str) -> int:
     return bits ^ 1 << 23 if (bits >> 23) & 0xFF in (0, 0xFF) else bits
 
 
+class Channel(Protocol):
+    """(height, width) values, of which a few rows at a time are read: an array, or a file's `exr.Channel`."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def __getitem__(self, rows: slice) -> np.ndarray: ...
+
+
 @dataclass(frozen=True)
 class Rank:
-    """One thing in each pixel: the bits of its id, and how much of the pixel it covers.
+    """One thing in each pixel: its id, and how much of the pixel it covers.
 
     Args:
-        ids: (height, width) uint32.
+        ids: (height, width) float32, whose bits are the id.
         amounts: (height, width) float, 0..1.
     """
 
-    ids: np.ndarray
-    amounts: np.ndarray
+    ids: Channel
+    amounts: Channel
 
 
-def ranks(channels: Mapping[str, np.ndarray], layer: Layer) -> list[list[Rank]]:
+def ranks(channels: Mapping[str, Channel], layer: Layer) -> list[list[Rank]]:
     """The ranks of a pass, by view layer; empty when the render has no such pass.
 
     Args:
-        channels: Channels of the render by name (`exr.read`), such as `ViewLayer.CryptoObject00.r`.
+        channels: Channels of the render by name (`exr.opened`), such as `ViewLayer.CryptoObject00.r`.
 
     Raises:
         MakeRealError: NO_MASK_PASSES when the pass is there but is damaged.
     """
     pattern = re.compile(rf"(?:(.*)\.)?{layer.value}(\d\d)\.([rgbaRGBA])")
-    found: dict[str, dict[str, dict[str, np.ndarray]]] = {}
+    found: dict[str, dict[str, dict[str, Channel]]] = {}
     for name, array in channels.items():
         if match := pattern.fullmatch(name):
             view_layer, number, component = match.groups(default="")
@@ -91,14 +96,14 @@ def ranks(channels: Mapping[str, np.ndarray], layer: Layer) -> list[list[Rank]]:
     return [[rank for pair in passes.values() for rank in _split(pair)] for passes in found.values()]
 
 
-def _split(pair: Mapping[str, np.ndarray]) -> tuple[Rank, Rank]:
+def _split(pair: Mapping[str, Channel]) -> tuple[Rank, Rank]:
     if missing := set("rgba") - pair.keys():
         detail = f"a Cryptomatte pass lacks {', '.join(sorted(missing))}"
         raise MakeRealError(ErrorCode.NO_MASK_PASSES, detail)
     # A half-float id has lost its lower bits and would match nothing, or the wrong thing.
     if not pair["r"].dtype == pair["b"].dtype == np.float32:
         raise MakeRealError(ErrorCode.NO_MASK_PASSES, "the Cryptomatte ids are not 32-bit floats")
-    return Rank(pair["r"].view(np.uint32), pair["g"]), Rank(pair["b"].view(np.uint32), pair["a"])
+    return Rank(pair["r"], pair["g"]), Rank(pair["b"], pair["a"])
 
 
 class Owners:
@@ -116,31 +121,31 @@ class Owners:
         self._parts = np.array([part for _, part in by_id], np.intp)
         self._count = count
 
-    def coverage(self, view_layers: list[list[Rank]], band: slice) -> np.ndarray:
+    def coverage(self, view_layers: list[list[Rank]], rows: slice) -> np.ndarray:
         """Part of each pixel that each part covers: within a view layer the sum of the ranks, which keeps soft
         edges and motion blur; of several view layers the greatest.
 
         Args:
-            band: Pixels, counted along the rows from the top.
+            rows: From the top.
 
         Returns:
-            (parts, pixels of the band) float32, 0..1.
+            (parts, pixels of the rows) float32, 0..1.
         """
         greatest = None
         for layer_ranks in view_layers:
-            covered = self._sum(layer_ranks, band)
+            covered = self._sum(layer_ranks, rows)
             greatest = covered if greatest is None else np.maximum(greatest, covered, out=greatest)
         return np.minimum(greatest[: self._count], 1.0)
 
-    def _sum(self, layer_ranks: list[Rank], band: slice) -> np.ndarray:
-        pixels = np.arange(band.stop - band.start)
+    def _sum(self, layer_ranks: list[Rank], rows: slice) -> np.ndarray:
+        pixels = np.arange((rows.stop - rows.start) * layer_ranks[0].ids.shape[1])
         covered = np.zeros((self._count + 1, pixels.size), np.float32)
         for rank in layer_ranks:
-            amounts = rank.amounts.reshape(-1)[band]
+            amounts = rank.amounts[rows].reshape(-1)
             if not amounts.any():
                 # As in most of a picture: few pixels have more than two things in them.
                 continue
-            ids = rank.ids.reshape(-1)[band]
+            ids = np.ascontiguousarray(rank.ids[rows]).view(np.uint32).reshape(-1)
             places = np.minimum(np.searchsorted(self._ids, ids), len(self._ids) - 1)
             parts = np.where(self._ids[places] == ids, self._parts[places], self._count)
             # Each pixel occurs once in a rank, so that nothing is added twice to one place.

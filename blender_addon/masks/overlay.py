@@ -17,9 +17,10 @@ import numpy as np
 from bpy.app.handlers import persistent
 from gpu_extras.presets import draw_texture_2d
 
-from ..picture import render_passes
+from .. import pace
+from ..picture import exr, files, render_passes
 from ..protocol import MakeRealError, PlaneName
-from . import cryptomatte, edits, picked, planes
+from . import edits, picked, planes
 
 COLORS = {
     PlaneName.GARMENT: (0.05, 0.85, 0.25),
@@ -32,7 +33,8 @@ MAX_SIDE = 2048
 """The overlay of a larger render is drawn from every second, third ... pixel of its planes."""
 BAND_PIXELS = 1 << 13
 """Coloured between two looks at the clock."""
-SLICE_S = 0.003
+SLICE_S = 0.002
+"""A tick begins nothing after it."""
 BUSY_INTERVAL_S = 0.01
 IDLE_INTERVAL_S = 0.25
 """Also what an artist's drag of a slider is waited for."""
@@ -70,7 +72,7 @@ class _Overlay:
         deadline = time.perf_counter() + SLICE_S
         try:
             while time.perf_counter() < deadline:
-                next(self._making)
+                pace.step(self._making)
         except StopIteration as end:
             self._show(*end.value)
         except MakeRealError as problem:
@@ -121,12 +123,12 @@ def _make(scene_name: str) -> Making:
     parts = picked.parts(scene) if scene else []
     if not parts:
         return None, ("No parts: the whole picture is garment",)
-    # Without a matte the size is still to be known.
-    channels = yield from render_passes.channels(
-        scene, lambda name: cryptomatte.is_matte(name) or name.endswith("R")
-    )
-    size = next(iter(channels.values())).shape
-    masks = yield from planes.decode(parts, channels, size)
+    with render_passes.saved_passes(scene) as path:
+        yield
+        with exr.opened(path) as channels:
+            size = next(iter(channels.values())).shape
+            masks = yield from planes.decode(parts, channels, size)
+        yield from files.shrink(path)
     step = -(-max(size) // MAX_SIDE)
     pixels = yield from colored({name: plane[::step, ::step] for name, plane in masks.planes.items()})
     problem = [masks.problem.message] if masks.problem else []
@@ -150,9 +152,7 @@ def colored(
         return None
     height, width = next(iter(shown.values())).shape
     pixels = np.empty((height, width, 4), np.float32)
-    rows_at_once = max(1, BAND_PIXELS // width)
-    for row in range(0, height, rows_at_once):
-        rows = slice(row, row + rows_at_once)
+    for rows in pace.slices(height, max(1, BAND_PIXELS // width)):
         amounts = {name: plane[rows].astype(np.float32) / 65535.0 for name, plane in shown.items()}
         total = sum(amounts.values())
         share = OPACITY / np.maximum(total, 1.0)

@@ -14,15 +14,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .. import pace
 from ..protocol import ErrorCode, MakeRealError, PlaneName
 from . import cryptomatte
-from .cryptomatte import Layer, Owners, Rank
+from .cryptomatte import Channel, Layer, Owners, Rank
 from .picked import Part, Role
 
 BAND_WORK = 1 << 17
 WORK_OF_A_PIXEL = 16
-"""Between two pauses pixels are worked on that are worth `BAND_WORK`, about a millisecond: each costs this, and 1 more
-for each part."""
+"""Between two pauses rows are worked on whose pixels are worth `BAND_WORK`, about a millisecond: each costs this, and 1
+more for each part."""
 PLANES = {Role.PROTECTED: PlaneName.PROTECTED, Role.FREE: PlaneName.FREE, Role.GARMENT: PlaneName.GARMENT}
 """Roles in the order in which they take their pixels -> the plane that each becomes."""
 PASS_WORDS = {Layer.OBJECT: "Cryptomatte object", Layer.MATERIAL: "Cryptomatte material"}
@@ -46,7 +47,7 @@ class Masks:
 
 
 def decode(
-    parts: Sequence[Part], channels: Mapping[str, np.ndarray], size: tuple[int, int]
+    parts: Sequence[Part], channels: Mapping[str, Channel], size: tuple[int, int]
 ) -> Generator[None, None, Masks]:
     """Planes of the parts, pausing every millisecond or so.
 
@@ -55,13 +56,14 @@ def decode(
 
     Args:
         parts: As `picked.parts` read them.
-        channels: Channels of the render (`render_passes.channels`).
+        channels: Channels of the render, arrays or an open file's (`exr.opened`).
         size: (height, width) of the display picture.
 
     Raises:
-        MakeRealError: NO_MASK_PASSES when a protected part cannot be found, MASK_SIZE when an image does not fit.
+        MakeRealError: NO_MASK_PASSES when a protected part cannot be found, MASK_SIZE when an image does not fit,
+            PICTURE_UNREADABLE.
     """
-    mattes = {layer: cryptomatte.ranks(channels, layer) for layer in Layer}
+    mattes = {layer: cryptomatte.ranks(channels, layer) for layer in named_layers(parts)}
     _check_sizes(parts, mattes, size)
     found, remarks = _findable(parts, mattes)
     if not found:
@@ -69,14 +71,15 @@ def decode(
     owners = _share_names(found)
     planes = _blank_planes(found, size)
     largest = np.zeros(len(found), np.float32)
-    lookups = {layer: Owners(owners[layer], len(found)) for layer in Layer if owners[layer] and mattes[layer]}
-    pixels, length = size[0] * size[1], BAND_WORK // (WORK_OF_A_PIXEL + len(found))
-    for first in range(0, pixels, length):
-        band = slice(first, min(first + length, pixels))
-        shares = _share_pixels(found, _coverage(found, mattes, lookups, band))
+    lookups = {
+        layer: Owners(owners[layer], len(found)) for layer in mattes if owners[layer] and mattes[layer]
+    }
+    height, width = size
+    for rows in pace.slices(height, max(1, BAND_WORK // ((WORK_OF_A_PIXEL + len(found)) * width))):
+        shares = _share_pixels(found, _coverage(found, mattes, lookups, rows, width))
         np.maximum(largest, shares.max(axis=1), out=largest)
         for name, values in _plane_values(found, shares, planes).items():
-            planes[name].reshape(-1)[band] = np.rint(values * 65535.0).astype(np.uint16)
+            planes[name][rows] = np.rint(values * 65535.0).astype(np.uint16).reshape(-1, width)
         yield
     empty = [number for number, share in enumerate(largest) if share * 65535.0 < 0.5]
     reasons = {number: _why_empty(found, number, owners) for number in empty}
@@ -85,6 +88,11 @@ def decode(
     if garment and set(garment) <= reasons.keys():
         problem = MakeRealError(ErrorCode.EMPTY_MASK, "; ".join(reasons.pop(number) for number in garment))
     return Masks(planes, (*remarks, *reasons.values()), problem)
+
+
+def named_layers(parts: Sequence[Part]) -> list[Layer]:
+    """The passes that the parts need."""
+    return [layer for layer in Layer if any(part.names.get(layer) for part in parts)]
 
 
 def _check_sizes(
@@ -156,16 +164,17 @@ def _coverage(
     parts: Sequence[Part],
     mattes: Mapping[Layer, list[list[Rank]]],
     lookups: Mapping[Layer, Owners],
-    band: slice,
+    rows: slice,
+    width: int,
 ) -> np.ndarray:
-    """(parts, pixels) float32, 0..1: what each part covers, by whatever was picked for it."""
+    """(parts, pixels of the rows) float32, 0..1: what each part covers, by whatever was picked for it."""
     # A pixel may be covered by a picked object and by its picked material: the union is no sum.
-    covered = np.zeros((len(parts), band.stop - band.start), np.float32)
+    covered = np.zeros((len(parts), (rows.stop - rows.start) * width), np.float32)
     for layer, owners in lookups.items():
-        np.maximum(covered, owners.coverage(mattes[layer], band), out=covered)
+        np.maximum(covered, owners.coverage(mattes[layer], rows), out=covered)
     for own, part in zip(covered, parts, strict=True):
         for values in part.images.values():
-            np.maximum(own, values.reshape(-1)[band], out=own)
+            np.maximum(own, values[rows].reshape(-1), out=own)
     return covered
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read and write scanline OpenEXR with numpy and zlib alone: Blender 4.2 ships no EXR module for Python.
+"""Read scanline OpenEXR with numpy and zlib alone: Blender 4.2 ships no EXR module for Python.
 
 Reads what `Image.save_render` writes: one part (Blender 4) or one part for each pass (Blender 5), half, float
 and uint channels, compression NONE, ZIPS or ZIP. Layout: "OpenEXR File Layout", openexr.com/en/latest.
@@ -7,12 +7,13 @@ and uint channels, compression NONE, ZIPS or ZIP. Layout: "OpenEXR File Layout",
 
 from __future__ import annotations
 
-import mmap
+import os
 import struct
 import zlib
-from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -21,94 +22,177 @@ from ..protocol import ErrorCode, MakeRealError
 MAGIC = 20000630
 VERSION = 2
 TILED, DEEP, MULTI_PART = 0x200, 0x800, 0x1000
-LINES_PER_BLOCK = {0: 1, 2: 1, 3: 16}
-"""Scanlines of one block, by compression: NONE, ZIPS, ZIP."""
-NONE, ZIP = 0, 3
+NONE, ZIPS, ZIP = 0, 2, 3
+LINES_PER_BLOCK = {NONE: 1, ZIPS: 1, ZIP: 16}
+"""Scanlines of one block, by compression."""
 PIXEL_TYPES = {0: np.dtype("<u4"), 1: np.dtype("<f2"), 2: np.dtype("<f4")}
-BYTES_AT_ONCE = 1 << 18
-"""Pixels read between two pauses; about a millisecond when they are not compressed."""
+LONGEST_NAME = 256
 MAX_SIDE = 65536
 MAX_BYTES = 16 << 30
 """A header asking for more than this is refused before memory is allocated for it."""
 
 
-@dataclass(frozen=True)
+class Channel:
+    """One channel of an open file, read when rows of it are asked for.
+
+    Args:
+        part: The file's part that it belongs to.
+        column: Where its values begin in a line of the part, in bytes.
+        dtype: uint32, float16 or float32.
+    """
+
+    def __init__(self, part: _Part, column: int, dtype: np.dtype) -> None:
+        self.dtype = dtype
+        self.shape = (part.height, part.width)
+        self._part = part
+        self._bytes = slice(column, column + dtype.itemsize * part.width)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        """Rows from the top, (rows, width). Raises MakeRealError: PICTURE_UNREADABLE."""
+        first, last, _ = rows.indices(self.shape[0])
+        lines = self._part.lines(first, max(first, last))
+        return np.ascontiguousarray(lines[:, self._bytes]).view(self.dtype)
+
+
 class _Part:
-    name: str
-    width: int
-    height: int
-    first_line: int
-    compression: int
-    channels: dict[str, np.ndarray]
-    """Channels in the file's order, not yet filled."""
+    """One part of a file.
 
-    @property
-    def block_count(self) -> int:
-        return -(-self.height // LINES_PER_BLOCK[self.compression])
+    Args:
+        first_line: Number of its top line.
+        types: Channel -> type, in the file's order.
+    """
 
-    @property
-    def line_bytes(self) -> int:
-        return sum(array.itemsize for array in self.channels.values()) * self.width
+    def __init__(
+        self, name: str, size: tuple[int, int], first_line: int, compression: int, types: dict[str, np.dtype]
+    ) -> None:
+        self.name = name
+        self.height, self.width = size
+        self.line_bytes = sum(dtype.itemsize for dtype in types.values()) * self.width
+        self.block_lines = LINES_PER_BLOCK[compression]
+        self._first_line = first_line
+        self._is_packed = compression != NONE
+        self._reader: _Reader
+        self._number: int | None = None
+        self._offsets: tuple[int, ...] = ()
+        self._last: tuple[tuple[int, int], np.ndarray] = ((0, 0), np.empty((0, self.line_bytes), np.uint8))
+        columns = np.cumsum([0, *(dtype.itemsize * self.width for dtype in types.values())])
+        self.channels = {
+            name: Channel(self, int(column), dtype)
+            for (name, dtype), column in zip(types.items(), columns, strict=False)
+        }
+
+    def read_table(self, reader: _Reader, number: int | None) -> None:
+        """Read where the blocks are.
+
+        Args:
+            number: Of the part; None in a file of one part.
+        """
+        count = -(-self.height // self.block_lines)
+        self._reader, self._number = reader, number
+        self._offsets = struct.unpack(f"<{count}Q", reader.take(8 * count))
+
+    def lines(self, first: int, last: int) -> np.ndarray:
+        """(last - first, line_bytes) uint8. The last lines are remembered: other channels will ask for the same."""
+        if self._last[0] != (first, last):
+            start = first // self.block_lines
+            blocks = [self._block(number) for number in range(start, -(-last // self.block_lines))]
+            skipped = first - start * self.block_lines
+            found = np.concatenate([np.empty((0, self.line_bytes), np.uint8), *blocks])
+            self._last = (first, last), found[skipped : skipped + last - first]
+        return self._last[1]
+
+    def _block(self, block: int) -> np.ndarray:
+        reader, offset = self._reader, self._offsets[block]
+        if self._number is not None:
+            if struct.unpack("<i", reader.take(4, offset)) != (self._number,):
+                raise reader.broken("a block belongs to another part")
+            offset += 4
+        line, size = struct.unpack("<ii", reader.take(8, offset))
+        row = block * self.block_lines
+        if line - self._first_line != row:
+            raise reader.broken("a block lies at another place of the picture")
+        lines = min(self.block_lines, self.height - row)
+        expected = self.line_bytes * lines
+        data = reader.take(size, offset + 8)
+        if self._is_packed and size != expected:
+            data = _inflate(reader, data, expected)
+        if len(data) != expected:
+            raise reader.broken("a block has the wrong length")
+        return np.frombuffer(data, np.uint8).reshape(lines, self.line_bytes)
 
 
 class _Reader:
-    """Cursor over the file's bytes; any step outside them is an error of the file."""
+    """Cursor over an open file; any step outside of it is an error of the file."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, file: BinaryIO) -> None:
         self.path = path
-        try:
-            with path.open("rb") as file:
-                self.data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except ValueError as error:  # mmap refuses an empty file
-            raise self.broken("the file ends early") from error
-        except OSError as error:
-            raise self.broken(error.strerror or "unreadable") from error
         self.offset = 0
+        self._file = file
+        self._size = os.fstat(file.fileno()).st_size
 
     def broken(self, why: str) -> MakeRealError:
         return MakeRealError(ErrorCode.PICTURE_UNREADABLE, f"{self.path}: {why}")
 
     def take(self, size: int, offset: int | None = None) -> bytes:
         start = self.offset if offset is None else offset
-        if size < 0 or start < 0 or start + size > len(self.data):
+        if size < 0 or start + size > self._size:
             raise self.broken("the file ends early")
         if offset is None:
             self.offset += size
-        return self.data[start : start + size]
+        try:
+            self._file.seek(start)
+            return self._file.read(size)
+        except OSError as error:
+            raise self.broken(error.strerror or "unreadable") from error
 
     def text(self) -> str:
-        end = self.data.find(b"\0", self.offset, self.offset + 256)
+        start = self.offset
+        head = self.take(min(LONGEST_NAME, self._size - start), start)
+        end = head.find(b"\0")
         if end < 0:
             raise self.broken("a name in the header has no end")
-        text = self.data[self.offset : end].decode("utf-8", "replace")
-        self.offset = end + 1
-        return text
+        self.offset = start + end + 1
+        return head[:end].decode("utf-8", "replace")
 
 
 def read(path: Path, wanted: Callable[[str], bool] = lambda name: True) -> dict[str, np.ndarray]:
-    """Read channels of an EXR file at once; see `read_in_steps`."""
-    steps = read_in_steps(path, wanted)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
-
-
-def read_in_steps(path: Path, wanted: Callable[[str], bool]) -> Generator[None, None, dict[str, np.ndarray]]:
-    """Read channels of an EXR file, pausing after every few hundred kilobytes.
+    """Read whole channels of an EXR file at once.
 
     Args:
         wanted: Told a channel's full name, whether it shall be read.
 
     Returns:
-        Channel name -> (height, width) array, uint32, float16 or float32, top row first. A channel of a
-        multi-part file is named `part.channel`, unless its name begins with the part's already.
+        Channel name -> (height, width) array, as `opened` names them.
 
     Raises:
         MakeRealError: PICTURE_UNREADABLE, naming the file and what is wrong with it.
     """
-    reader = _Reader(path)
+    with opened(path) as channels:
+        return {name: channel[:] for name, channel in channels.items() if wanted(name)}
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[dict[str, Channel]]:
+    """The channels of an EXR file, top row first, while the block has it open.
+
+    A channel of a multi-part file is named `part.channel`, unless its name begins with the part's already.
+
+    Raises:
+        MakeRealError: PICTURE_UNREADABLE, naming the file and what is wrong with it.
+    """
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        why = f"{path}: {error.strerror or 'unreadable'}"
+        raise MakeRealError(ErrorCode.PICTURE_UNREADABLE, why) from error
+    with file:
+        parts = _read_parts(_Reader(path, file))
+        yield {
+            _full_name(part.name, name): channel for part in parts for name, channel in part.channels.items()
+        }
+
+
+def _read_parts(reader: _Reader) -> list[_Part]:
     magic, version = struct.unpack("<II", reader.take(8))
     if magic != MAGIC:
         raise reader.broken("not an OpenEXR file")
@@ -116,18 +200,9 @@ def read_in_steps(path: Path, wanted: Callable[[str], bool]) -> Generator[None, 
         raise reader.broken("tiled and deep files are not supported")
     multi_part = bool(version & MULTI_PART)
     parts = list(_read_headers(reader, multi_part))
-    tables = [struct.unpack(f"<{part.block_count}Q", reader.take(8 * part.block_count)) for part in parts]
-    read: dict[str, np.ndarray] = {}
-    unpaused = 0
-    for number, (part, table) in enumerate(zip(parts, tables, strict=True)):
-        names = {name for name in part.channels if wanted(_full_name(part.name, name))}
-        for offset in table if names else ():
-            unpaused += _read_block(reader, part, number if multi_part else None, offset, names)
-            if unpaused > BYTES_AT_ONCE:
-                unpaused = 0
-                yield
-        read |= {_full_name(part.name, name): part.channels[name] for name in names}
-    return read
+    for number, part in enumerate(parts):
+        part.read_table(reader, number if multi_part else None)
+    return parts
 
 
 def _full_name(part: str, channel: str) -> str:
@@ -170,9 +245,8 @@ def _make_part(reader: _Reader, attributes: Mapping[str, bytes], budget: int) ->
         raise reader.broken(f"its size is {width} x {height}")
     if sum(dtype.itemsize for dtype in types.values()) * width * height > budget:
         raise reader.broken("its header announces more pixels than this reader takes")
-    channels = {name: np.empty((height, width), dtype) for name, dtype in types.items()}
     name = attributes.get("name", b"").decode("utf-8", "replace")
-    return _Part(name, width, height, top, compression, channels)
+    return _Part(name, (height, width), top, compression, types)
 
 
 def _channel_types(block: bytes) -> dict[str, np.dtype]:
@@ -187,33 +261,6 @@ def _channel_types(block: bytes) -> dict[str, np.dtype]:
         types[name] = PIXEL_TYPES[kind]
         offset = end + 17
     return types
-
-
-def _read_block(reader: _Reader, part: _Part, number: int | None, offset: int, names: set[str]) -> int:
-    """Fill the named channels with the block's lines; returns the bytes that were gone through."""
-    if number is not None:
-        if struct.unpack("<i", reader.take(4, offset)) != (number,):
-            raise reader.broken("a block belongs to another part")
-        offset += 4
-    line, size = struct.unpack("<ii", reader.take(8, offset))
-    row = line - part.first_line
-    if not 0 <= row < part.height or row % LINES_PER_BLOCK[part.compression]:
-        raise reader.broken("a block lies outside the picture")
-    lines = min(LINES_PER_BLOCK[part.compression], part.height - row)
-    expected = part.line_bytes * lines
-    data = reader.take(size, offset + 8)
-    if part.compression != NONE and size != expected:
-        data = _inflate(reader, data, expected)
-    if len(data) != expected:
-        raise reader.broken("a block has the wrong length")
-    block = np.frombuffer(data, np.uint8).reshape(lines, part.line_bytes)
-    column = 0
-    for name, array in part.channels.items():
-        end = column + array.itemsize * part.width
-        if name in names:
-            array[row : row + lines] = np.ascontiguousarray(block[:, column:end]).view(array.dtype)
-        column = end
-    return expected
 
 
 def _inflate(reader: _Reader, data: bytes, expected: int) -> bytes:
@@ -233,59 +280,3 @@ def _inflate(reader: _Reader, data: bytes, expected: int) -> bytes:
     result[0::2] = values[:half]
     result[1::2] = values[half:]
     return result.tobytes()
-
-
-def encode(channels: Mapping[str, np.ndarray], attributes: Mapping[str, str]) -> Iterator[bytes]:
-    """Write an EXR file in pieces of at most 16 scanlines, so that the caller may pause between them.
-
-    Args:
-        channels: Channel name -> (height, width) float32 array, top row first; all of one shape.
-        attributes: Text attributes for the header, for example the recipe.
-
-    Yields:
-        The file's bytes in order; ZIP-compressed blocks first gathered, since their offsets precede them.
-        An empty piece marks a pause.
-    """
-    names = sorted(channels)
-    height, width = channels[names[0]].shape
-    header = _encode_header(names, width, height, attributes)
-    blocks: list[bytes] = []
-    for row in range(0, height, LINES_PER_BLOCK[ZIP]):
-        rows = [channels[name][row : row + LINES_PER_BLOCK[ZIP]].astype("<f4", copy=False) for name in names]
-        raw = np.concatenate(rows, axis=1).tobytes()
-        packed = _deflate(raw)
-        data = packed if len(packed) < len(raw) else raw
-        blocks.append(struct.pack("<ii", row, len(data)) + data)
-        yield b""
-    offsets = np.cumsum([len(header) + 8 * len(blocks), *(len(block) for block in blocks[:-1])])
-    yield header + offsets.astype("<u8").tobytes()
-    yield from blocks
-
-
-def _deflate(raw: bytes) -> bytes:
-    data = np.frombuffer(raw, np.uint8)
-    values = np.concatenate([data[0::2], data[1::2]])
-    deltas = values.copy()
-    deltas[1:] = values[1:] - values[:-1] + np.uint8(128)
-    return zlib.compress(deltas.tobytes(), 4)
-
-
-def _encode_header(names: list[str], width: int, height: int, attributes: Mapping[str, str]) -> bytes:
-    window = struct.pack("<4i", 0, 0, width - 1, height - 1)
-    channels = b"".join(name.encode() + b"\0" + struct.pack("<iIii", 2, 0, 1, 1) for name in names) + b"\0"
-    entries: list[tuple[str, str, bytes]] = [
-        ("channels", "chlist", channels),
-        ("compression", "compression", bytes([ZIP])),
-        ("dataWindow", "box2i", window),
-        ("displayWindow", "box2i", window),
-        ("lineOrder", "lineOrder", b"\0"),
-        ("pixelAspectRatio", "float", struct.pack("<f", 1.0)),
-        ("screenWindowCenter", "v2f", struct.pack("<2f", 0.0, 0.0)),
-        ("screenWindowWidth", "float", struct.pack("<f", 1.0)),
-        *((name, "string", text.encode()) for name, text in attributes.items()),
-    ]
-    body = b"".join(
-        name.encode() + b"\0" + kind.encode() + b"\0" + struct.pack("<i", len(value)) + value
-        for name, kind, value in entries
-    )
-    return struct.pack("<II", MAGIC, VERSION) + body + b"\0"

@@ -13,13 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import pace
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HEAD_BYTES = 26
 """Up to the colour type: signature, chunk head, width, height, bit depth, colour type."""
 COLOR_TYPES = {1: 0, 3: 2, 4: 6}
 """Channels -> colour type: grey, RGB, RGBA."""
 BYTES_AT_ONCE = 1 << 17
-"""Pixels compressed between two pauses; about two milliseconds."""
+"""Pixels compressed between two pauses; about a millisecond."""
 UP = 2
 """Filter type: each byte is stored as its difference to the byte above."""
 
@@ -42,10 +44,9 @@ def encode(picture: np.ndarray, texts: Mapping[str, str]) -> Iterator[bytes]:
         yield _chunk(b"iTXt", keyword.encode("latin-1") + b"\0\0\0\0\0" + text.encode("utf-8"))
     deflater = zlib.compressobj(4)
     line_bytes = width * channels * 2
-    lines_at_once = max(1, BYTES_AT_ONCE // line_bytes)
     above = np.zeros((1, line_bytes), np.uint8)
-    for row in range(0, height, lines_at_once):
-        rows = np.ascontiguousarray(picture[row : row + lines_at_once], dtype=">u2")
+    for part in pace.slices(height, max(1, BYTES_AT_ONCE // line_bytes)):
+        rows = np.ascontiguousarray(picture[part], dtype=">u2")
         lines = rows.view(np.uint8).reshape(-1, line_bytes)
         filtered = np.empty((len(lines), line_bytes + 1), np.uint8)
         filtered[:, 0] = UP

@@ -12,13 +12,14 @@ from collections.abc import Generator
 
 import numpy as np
 
+from .. import pace
 from ..protocol import ErrorCode, MakeRealError
 from .render_passes import straight
 from .source import Source
-from .view_inverse import Inverse, invert
+from .view_inverse import POINTS_AT_ONCE, Inverse, invert
 
-PIXELS_AT_ONCE = 2048
-"""Between two pauses; about two milliseconds."""
+PIXELS_AT_ONCE = POINTS_AT_ONCE
+"""Between two pauses, which an inverted colour itself makes more of; about a millisecond."""
 STEP = 65535.0 / 255.0
 """One step of an 8-bit display in 16-bit values."""
 
@@ -39,11 +40,11 @@ def scene_linear(picture: np.ndarray, source: Source) -> Generator[None, None, n
         what_to_do = "choose a view transform and a look that do not show different colours as one"
         raise MakeRealError(ErrorCode.UNSUPPORTED_VIEW, what_to_do)
     inverse = yield from invert(source.response)
+    yield
     result = np.empty(source.light.shape, np.float32)
     pixels, light = result.reshape(-1, 4), source.light.reshape(-1, 4)
     wanted, before = (array.reshape(-1, array.shape[2]) for array in (picture, source.picture))
-    for start in range(0, len(pixels), PIXELS_AT_ONCE):
-        part = slice(start, start + PIXELS_AT_ONCE)
+    for part in pace.slices(len(pixels), PIXELS_AT_ONCE):
         pixels[part] = light[part]
         changed = np.flatnonzero((wanted[part] != before[part]).any(axis=1))
         if len(changed):

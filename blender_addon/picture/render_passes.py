@@ -8,7 +8,7 @@ Blender 4.2 to 5.2: viewer nodes are empty in the background, and a multilayer i
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -74,7 +74,7 @@ def straight(light: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def saved_passes(scene: bpy.types.Scene) -> Iterator[Path]:
-    """Every pass of the render as a multilayer EXR file, for `exr.read_in_steps`; the block does not need the scene.
+    """Every pass of the render as a multilayer EXR file, for `exr.opened`; the block does not need the scene.
 
     Raises:
         MakeRealError: NO_RENDER.
@@ -85,24 +85,6 @@ def saved_passes(scene: bpy.types.Scene) -> Iterator[Path]:
             compat.set_multilayer_exr(settings)
             _save_render(scene, path)
         yield path
-
-
-def channels(
-    scene: bpy.types.Scene, wanted: Callable[[str], bool]
-) -> Generator[None, None, dict[str, np.ndarray]]:
-    """Passes of the render: channel name -> (height, width) array, as `exr.read_in_steps` gives them.
-
-    The first step saves them; after it the scene is not needed any more.
-
-    Args:
-        wanted: Told a channel's name, whether it shall be read.
-
-    Raises:
-        MakeRealError: NO_RENDER.
-    """
-    with saved_passes(scene) as path:
-        yield
-        return (yield from exr.read_in_steps(path, wanted))
 
 
 def _save_render(scene: bpy.types.Scene, path: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 
 from .. import compat, compositor
 from ..protocol import MakeRealError
-from . import exr, png, recovery, view_transform
+from . import exr_encode, png, recovery, tiff, view_transform
 from . import files as picture_files
 from .files import ResultPaths
 from .source import Source
@@ -89,8 +90,8 @@ def destination(
 def store(
     target: Destination, picture: Picture, record: Record
 ) -> Generator[None, None, MakeRealError | None]:
-    """Write the result's files, then show it. Pauses between steps, which take milliseconds while files are
-    written; loading a picture into Blender is one step however large it is.
+    """Write the result's files, then show it. Pauses between steps of a millisecond or so; Blender's decoding of the
+    picture is one step however large it is.
 
     Returns:
         None, or why the picture, which is safe and shown, is not in the compositor: UNSUPPORTED_VIEW,
@@ -101,24 +102,32 @@ def store(
     """
     paths = picture_files.reserve(target.folder)
     recipe = _recipe(target, picture)
-    try:
-        yield from picture_files.write(paths.display, png.encode(picture.image, {"make_real": recipe}))
-        if target.garment is not None:
-            yield from picture_files.write(paths.mask, png.encode(target.garment, {}))
-        yield from picture_files.write(paths.recipe, [recipe.encode("utf-8")])
-        yield from record(paths, picture)
-    except (MakeRealError, GeneratorExit):
-        for path in picture_files.every_file(paths):
-            path.unlink(missing_ok=True)
-        raise
-    _show(target, picture, paths)
+    with tempfile.TemporaryDirectory(prefix="make_real_") as folder:
+        quick = Path(folder) / "shown.tif"
+        try:
+            yield from picture_files.write(paths.display, png.encode(picture.image, {"make_real": recipe}))
+            if target.garment is not None:
+                yield from picture_files.write(paths.mask, png.encode(target.garment, {}))
+            yield from picture_files.write(paths.recipe, [recipe.encode("utf-8")])
+            yield from picture_files.write_for_now(quick, tiff.encode(picture.image))
+            yield from record(paths, picture)
+        except (MakeRealError, GeneratorExit):
+            for path in picture_files.every_file(paths):
+                path.unlink(missing_ok=True)
+            raise
+        yield
+        _show(target, picture, paths, quick)
+        yield
+        yield from picture_files.shrink(quick)
     if not target.use_compositor:
         return None
     try:
         yield from _write_linear(paths, target, picture, recipe)
-        # Looked up again: while the file was written, the artist may have undone something or opened another file.
-        scene = scene_of(target)
-        if scene is not None:
+        # Looked up each time: between two steps the artist may undo something or open another file.
+        if scene := scene_of(target):
+            compositor.prepare(scene)
+        yield
+        if scene := scene_of(target):
             compositor.insert(scene, paths, target.frame)
             push_undo("Make Real in Compositor")
     except MakeRealError as problem:
@@ -149,7 +158,7 @@ def _write_linear(paths: ResultPaths, target: Destination, picture: Picture, rec
     channels = {name: light[..., number] for number, name in enumerate("RGBA"[: picture.image.shape[2]])}
     space = compat.SCENE_LINEAR_IDS.get(target.source.space)
     texts = {"make_real": recipe, **({"colorInteropID": space} if space else {})}
-    yield from picture_files.write(paths.linear, exr.encode(channels, texts))
+    yield from picture_files.write(paths.linear, exr_encode.encode(channels, texts))
 
 
 def scene_of(target: Destination) -> bpy.types.Scene | None:
@@ -165,17 +174,23 @@ def scene_of(target: Destination) -> bpy.types.Scene | None:
     return bpy.data.scenes.get(target.scene) if is_same_file else None
 
 
-def _show(target: Destination, picture: Picture, paths: ResultPaths) -> None:
+def _show(target: Destination, picture: Picture, paths: ResultPaths, quick: Path) -> None:
     scene = scene_of(target)
     if scene is not None:
-        show(scene, paths, tuple(map(str, picture.recipe.get("warnings", ()))))
+        show(scene, paths, tuple(map(str, picture.recipe.get("warnings", ()))), quick)
         push_undo("Make Real")
 
 
-def show(scene: bpy.types.Scene, paths: ResultPaths, warnings: Sequence[str]) -> None:
-    """Make a result the scene's shown one."""
+def show(
+    scene: bpy.types.Scene, paths: ResultPaths, warnings: Sequence[str], quick: Path | None = None
+) -> None:
+    """Make a result the scene's shown one.
+
+    Args:
+        quick: As in `open_picture`.
+    """
     previous = scene.make_real.result
-    image = open_picture(scene, paths.display, f"Make Real {paths.number:04}", warnings)
+    image = open_picture(scene, paths.display, f"Make Real {paths.number:04}", warnings, quick)
     scene.make_real.result = image
     # What nobody shows or keeps is on the disk and in the history; in Blender's memory it would stay until the end.
     if previous not in (None, image) and previous.users == 0:
@@ -183,15 +198,27 @@ def show(scene: bpy.types.Scene, paths: ResultPaths, warnings: Sequence[str]) ->
 
 
 def open_picture(
-    scene: bpy.types.Scene, path: Path, name: str, warnings: Sequence[str] = ()
+    scene: bpy.types.Scene,
+    path: Path,
+    name: str,
+    warnings: Sequence[str] = (),
+    quick: Path | None = None,
 ) -> bpy.types.Image:
     """Open a display picture in the scene's Image Editors that show the render or another picture of ours.
 
     An editor that the artist has pinned keeps its picture.
+
+    Args:
+        quick: The same picture as `tiff` writes it. Blender decodes this one, and remembers `path`, which it
+            decodes when it reads the picture anew: after the blend file was opened again, for example.
     """
-    image = bpy.data.images.load(picture_files.blender_path(path), check_existing=True)
+    image = bpy.data.images.load(picture_files.blender_path(quick or path), check_existing=True)
     image.name = name
     image.colorspace_settings.name = view_transform.color_space(scene)
+    if quick:
+        # Blender decodes a picture when it is first asked for its pixels.
+        image.update()
+        image.filepath_raw = picture_files.blender_path(path)
     image[WARNINGS] = "\n".join(warnings)
     for window, area in _image_editors():
         if window.scene != scene:

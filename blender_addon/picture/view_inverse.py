@@ -19,18 +19,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .. import pace
+
 CELL_BITS = 10
 SIDE = (65536 >> CELL_BITS) + 1
 """Points on each edge of the display cube: one for every 1024 of 65536 display values, so that a value's cell and
 its place in the cell are bits of it."""
 AXIS = np.minimum(np.arange(SIDE) * (1 << CELL_BITS) / 65535.0, 1.0)
 STRIDES = np.array([SIDE * SIDE, SIDE, 1], np.int32)
-DECODED_LEVELS = 1 << 18
 COARSEST_SIDE = 17
 ITERATIONS = {17: 20, 33: 6, SIDE: 2}
 """Side of a cube -> steps of the solver; each cube begins where the coarser one ended."""
-POINTS_AT_ONCE = 1024
-"""Solved between two pauses; one to two milliseconds."""
+POINTS_AT_ONCE = 768
+"""Solved a step further between two pauses; about a millisecond."""
+COLOURS_AT_ONCE = 48
+"""Compared with all measured ones between two pauses."""
 LONGEST_STEP = 4.0
 """In cells of the measured cube: its slope says nothing about what is further away."""
 SMALLEST_RESPONSE = 0.02
@@ -78,8 +81,7 @@ class Inverse:
     """
 
     def __init__(self, response: Response, positions: np.ndarray) -> None:
-        places = np.linspace(0.0, SIDE - 1.0, DECODED_LEVELS)
-        self._light = np.interp(places, np.arange(SIDE), response.levels).astype(np.float32)
+        self._levels = response.levels
         self._shown = np.ascontiguousarray(response.table.reshape(-1, 3))
         self._positions = positions
 
@@ -87,7 +89,7 @@ class Inverse:
         """The light that shows as given colours; of colours that the view cannot show, as the nearest one.
 
         Args:
-            display: (n, 3) uint16; n no more than `POINTS_AT_ONCE` for short pauses.
+            display: (n, 3) uint16; n no more than `POINTS_AT_ONCE` for short steps.
 
         Returns:
             (n, 3) float32, scene-linear.
@@ -99,8 +101,7 @@ class Inverse:
         if len(missed):
             polished = _solve(self._shown, positions[missed], wanted[missed], POLISHING_STEPS)
             positions[missed] = yield from polished
-        places = positions * np.float32((DECODED_LEVELS - 1) / (SIDE - 1))
-        return self._light.take(np.rint(places).astype(np.int32), mode="clip")
+        return np.interp(positions, np.arange(SIDE), self._levels).astype(np.float32)
 
 
 def _interpolate(cube: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -141,6 +142,7 @@ def invert(response: Response) -> Generator[None, None, Inverse]:
     """
     key = yield from _digest(response)
     if key not in _known:
+        yield
         positions = yield from _solve_cube(response)
         _known[key] = Inverse(response, positions)
         if len(_known) > REMEMBERED:
@@ -165,16 +167,18 @@ def _solve_cube(response: Response) -> Generator[None, None, np.ndarray]:
         if positions is None:
             positions = yield from _nearest_measured(response.table, colours)
         else:
-            positions = _refine(positions.reshape(*(edge // 2 + 1,) * 3, 3)).reshape(-1, 3)
-        for start in range(0, len(colours), POINTS_AT_ONCE):
-            points = slice(start, start + POINTS_AT_ONCE)
+            finer = yield from _refine(positions.reshape(*(edge // 2 + 1,) * 3, 3))
+            positions = finer.reshape(-1, 3)
+        for points in pace.slices(len(colours), POINTS_AT_ONCE):
             positions[points] = yield from _solve(table, positions[points], colours[points], iterations)
     return positions
 
 
 def cube(axis: np.ndarray) -> np.ndarray:
     """Points of a cube, (n**3, 3) float32, the last channel changing fastest."""
-    return np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3).astype(np.float32)
+    points = np.empty((len(axis),) * 3 + (3,), np.float32)
+    points[..., 0], points[..., 1], points[..., 2] = axis[:, None, None], axis[:, None], axis
+    return points.reshape(-1, 3)
 
 
 def _nearest_measured(table: np.ndarray, colours: np.ndarray) -> Generator[None, None, np.ndarray]:
@@ -183,21 +187,25 @@ def _nearest_measured(table: np.ndarray, colours: np.ndarray) -> Generator[None,
     shown = table[::4, ::4, ::4].reshape(-1, 3)
     lengths = (shown**2).sum(axis=1)
     nearest = np.empty((len(colours), 3), np.float32)
-    for start in range(0, len(colours), 64):
-        points = slice(start, start + 64)
+    for points in pace.slices(len(colours), COLOURS_AT_ONCE):
         nearest[points] = places[(lengths - 2.0 * colours[points] @ shown.T).argmin(axis=1)]
         yield
     return nearest
 
 
-def _refine(grid: np.ndarray) -> np.ndarray:
+def _refine(grid: np.ndarray) -> Generator[None, None, np.ndarray]:
     """A cube with a point more between every two."""
     for axis in range(3):
         grid = np.moveaxis(grid, axis, 0)
         finer = np.empty((2 * len(grid) - 1, *grid.shape[1:]), grid.dtype)
         finer[::2] = grid
-        finer[1::2] = (grid[:-1] + grid[1:]) / 2
+        yield
+        finer[1::2] = grid[:-1]
+        finer[1::2] += grid[1:]
+        yield
+        finer[1::2] *= 0.5
         grid = np.moveaxis(finer, 0, axis)
+        yield
     return np.ascontiguousarray(grid)
 
 

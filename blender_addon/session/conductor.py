@@ -1,42 +1,33 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Keeps the session: turns what the client and the process do into events, and carries the effects out.
 
-Nothing here waits, and nothing here knows Blender: where a picture goes to is the ticket's own affair.
+Nothing here waits, and nothing here knows Blender.
 """
 
 from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
-import numpy as np
-
+from .. import pace
 from ..backend import remote
 from ..backend.process import BackendProcess, Launch, find_program
 from ..protocol import (
     Client,
     Connection,
-    Error,
     ErrorCode,
     Finished,
-    JobState,
-    Lost,
     MakeRealError,
-    PlaneName,
     Pong,
-    Progress,
-    Refused,
-    Status,
-    TranslationRequest,
-    Welcome,
     WorkerState,
     read_connection,
     read_remote_connection,
 )
 from . import events as ev
+from .meaning import event_of
 from .state import Phase, Session, advance, can_translate
+from .work import Collecting, Ticket, Work
 
 CLIENT_NAME = "make_real extension"
 LABEL_CHARACTERS = 255
@@ -48,30 +39,6 @@ START_TIMEOUT_S = 120.0
 OTHER_BACKEND_INTERVAL_S = 1.0
 OTHER_BACKEND_PATIENCE_S = 30.0
 """Seconds that another backend is given to become reachable, or to go."""
-
-Storing = Generator[None, None, MakeRealError | None]
-"""Takes a result home, a few milliseconds of work at a time; returns what could not be done although the picture is
-safe, raises MakeRealError when it is not."""
-
-
-@dataclass(frozen=True)
-class Ticket:
-    """A picture that was collected.
-
-    Args:
-        store: Begins to take the result home.
-        remarks: Sentences on what is missing although the picture can be made.
-    """
-
-    request: TranslationRequest
-    planes: dict[PlaneName, np.ndarray] = field(repr=False)
-    store: Callable[[Finished], Storing]
-    remarks: tuple[str, ...] = ()
-
-
-Collecting = Generator[None, None, Ticket]
-"""Reads a render that was saved, a few milliseconds of work at a time. Between two steps the artist may undo, or open
-another file: it holds nothing of Blender's data. Raises MakeRealError."""
 
 
 class Conductor:
@@ -89,10 +56,7 @@ class Conductor:
         self._client: Client | None = None
         self._process: BackendProcess | None = None
         self._ending: list[BackendProcess] = []
-        self._collecting: Collecting | None = None
-        self._ticket: Ticket | None = None
-        self._finished: Finished | None = None
-        self._storing: Storing | None = None
+        self._work = Work()
         self._next_look = 0.0
         self._patience_ends = 0.0
         self._start_ends = 0.0
@@ -145,7 +109,7 @@ class Conductor:
     @property
     def is_working(self) -> bool:
         """Whether the next tick has work waiting, and not only messages to listen for."""
-        return self._collecting is not None or self._storing is not None
+        return self._work.is_waiting
 
     def translate(self, collecting: Collecting, label: str) -> None:
         """Take a picture; ignored while there is another one (`state.can_translate`).
@@ -154,8 +118,9 @@ class Conductor:
             label: What the artist calls it.
         """
         if can_translate(self.session):
-            self._collecting = collecting
-            self.dispatch(ev.TranslateClicked(uuid.uuid4().hex, label[:LABEL_CHARACTERS]))
+            job_id = uuid.uuid4().hex
+            self._work.collect(job_id, collecting)
+            self.dispatch(ev.TranslateClicked(job_id, label[:LABEL_CHARACTERS]))
 
     def dispatch(self, event: ev.Event) -> None:
         """Advance the session and carry out what follows."""
@@ -168,18 +133,22 @@ class Conductor:
 
     def tick(self, budget_s: float) -> None:
         """Do a little of whatever is to be done, for about `budget_s` seconds."""
-        deadline = time.perf_counter() + budget_s
+        # A slice that has begun cannot be stopped.
+        last_begin = time.perf_counter() + budget_s - pace.LONGEST_S
         self._watch_process()
         self._look_for_connection()
         if self._client:
-            self._hear(self._client, budget_s / 2)
-        # A step that has begun cannot be stopped: none begins in the second half.
-        while self._work_a_little() and time.perf_counter() < deadline - budget_s / 2:
-            pass
+            self._hear(self._client, budget_s / (4 if self.is_working else 2))
+        while self.is_working:
+            event = self._work.step()
+            if event:
+                self.dispatch(event)
+            if time.perf_counter() > last_begin:
+                return
 
     def quit(self) -> None:
         """Blender or the extension ends: close the sockets and the backend."""
-        self._give_up_picture()
+        self._work.give_up()
         self._close_client()
         for process in [*self._ending, self._process]:
             if process:
@@ -242,8 +211,8 @@ class Conductor:
             if client is not self._client:
                 return
             if isinstance(message, Finished) and self._is_current(message.job_id):
-                self._finished = message
-            event = _event_of(message)
+                self._work.finished = message
+            event = event_of(message)
             if event is not None:
                 self.dispatch(event)
         if client.pong is not self._heard_pong:
@@ -261,41 +230,6 @@ class Conductor:
 
     def _is_current(self, job_id: str) -> bool:
         return self.session.job is not None and self.session.job.job_id == job_id
-
-    def _work_a_little(self) -> bool:
-        """Do one step of what takes long; False when there is nothing like that."""
-        if self._collecting:
-            self._collect_a_little()
-        elif self._storing:
-            self._store_a_little()
-        else:
-            return False
-        return True
-
-    def _collect_a_little(self) -> None:
-        job_id = self.session.job.job_id
-        try:
-            next(self._collecting)
-        except StopIteration as end:
-            self._collecting, self._ticket = None, end.value
-            self.dispatch(ev.Collected(job_id, end.value.remarks))
-        except MakeRealError as problem:
-            self.dispatch(ev.JobEnded(job_id, problem))
-
-    def _store_a_little(self) -> None:
-        job_id = self._finished.job_id
-        try:
-            next(self._storing)
-        except StopIteration as end:
-            self.dispatch(ev.ResultStored(job_id, end.value))
-        except MakeRealError as problem:
-            self.dispatch(ev.JobEnded(job_id, problem))
-
-    def _give_up_picture(self) -> None:
-        for work in (self._collecting, self._storing):
-            if work:
-                work.close()
-        self._collecting = self._ticket = self._storing = self._finished = None
 
     # What is done
 
@@ -316,16 +250,16 @@ class Conductor:
                     self._ending.append(self._process)
                     self._process = None
             case ev.Submit(job_id):
-                self._submit(job_id, self._ticket)
+                self._submit(job_id, self._work.ticket)
             case ev.CancelJob(job_id):
                 self._client.cancel(job_id)
             case ev.StoreResult():
-                self._storing = self._ticket.store(self._finished)
+                self._work.store()
             case ev.Acknowledge(job_id):
                 if self._client:
                     self._client.acknowledge(job_id)
             case ev.ForgetJob():
-                self._give_up_picture()
+                self._work.give_up()
 
     def _start_process(self) -> None:
         launch = self._launch()
@@ -357,34 +291,3 @@ class Conductor:
             self._client.submit(ticket.request, ticket.planes, job_id=job_id, label=self.session.job.label)
         except MakeRealError as problem:
             self.dispatch(ev.JobEnded(job_id, problem))
-
-
-def _event_of(message: object) -> ev.Event | None:
-    """What a message of the backend means to the session."""
-    match message:
-        case Welcome(device=device):
-            return ev.Welcomed(device)
-        case Refused(code=code, versions=versions):
-            spoken = f"the backend speaks versions {versions[0]} to {versions[1]}"
-            return ev.BackendFailed(MakeRealError(code, spoken))
-        case Lost(detail=detail, code=ErrorCode.KEY_REFUSED):
-            return ev.BackendFailed(MakeRealError(ErrorCode.KEY_REFUSED, detail))
-        case Lost(detail=detail):
-            return ev.ConnectionLost(detail)
-        case Status(job_id=job_id, state=JobState.QUEUED, position=position):
-            return ev.JobQueued(job_id, position)
-        case Status(job_id=job_id, state=JobState.FAILED, error=code, detail=detail):
-            return ev.JobEnded(job_id, MakeRealError(code or ErrorCode.INTERNAL, detail))
-        case Status(job_id=job_id, state=JobState.DELIVERED):
-            # To the current job this can only mean that its result was taken elsewhere; later ones ignore it.
-            return ev.JobEnded(job_id, MakeRealError(ErrorCode.JOB_UNKNOWN))
-        case Status(job_id=job_id, state=JobState.CANCELLED):
-            return ev.JobEnded(job_id, None)
-        case Progress(job_id=job_id, stage=stage, step=step, steps=steps, fraction=fraction):
-            return ev.JobProgressed(job_id, stage.value, step, steps, fraction)
-        case Finished(job_id=job_id):
-            return ev.JobFinished(job_id)
-        case Error(code=code, detail=detail, job_id=job_id):
-            problem = MakeRealError(code, detail)
-            return ev.JobEnded(job_id, problem) if job_id else ev.Failed(problem)
-    return None

@@ -21,7 +21,7 @@ def result(addon: Callable, tmp_path: Path) -> Callable:
     def make(number: int, level: float = 0.5, masked: bool = True, size: tuple[int, int] = (48, 64)):
         paths = addon("picture.files").ResultPaths(tmp_path, number)
         channels = {name: np.full(size, level, np.float32) for name in "RGB"}
-        paths.linear.write_bytes(b"".join(addon("picture.exr").encode(channels, {})))
+        paths.linear.write_bytes(b"".join(addon("picture.exr_encode").encode(channels, {})))
         if masked:
             mask = np.full(size, round(65535 * level), np.uint16)
             paths.mask.write_bytes(b"".join(addon("picture.png").encode(mask, {})))

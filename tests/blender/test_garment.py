@@ -27,10 +27,16 @@ def pick(scene: bpy.types.Scene, *targets: bpy.types.ID, role: str = "GARMENT", 
     return part
 
 
+def passes(addon: Callable, scene: bpy.types.Scene) -> dict[str, np.ndarray]:
+    """Every channel of the finished render."""
+    with addon("picture.render_passes").saved_passes(scene) as path:
+        return addon("picture.exr").read(path)
+
+
 def masks(addon: Callable, scene: bpy.types.Scene, size: tuple[int, int] = SIZE) -> Any:
     """The scene's `planes.Masks`, from the finished render."""
     parts = addon("masks.picked").parts(scene)
-    channels = drained(addon("picture.render_passes").channels(scene, lambda name: True))
+    channels = passes(addon, scene)
     return drained(addon("masks.planes").decode(parts, channels, size))
 
 
@@ -47,7 +53,7 @@ def problem(addon: Callable, scene: bpy.types.Scene, size: tuple[int, int] = SIZ
 
 
 def object_index(addon: Callable, scene: bpy.types.Scene) -> np.ndarray:
-    channels = drained(addon("picture.render_passes").channels(scene, lambda name: True))
+    channels = passes(addon, scene)
     (name,) = [name for name in channels if ".IndexOB." in name or ".Object Index." in name]
     return channels[name]
 

@@ -10,7 +10,6 @@ import bpy
 import numpy as np
 import pytest
 import snapshot
-from conftest import drained
 from PIL import Image
 
 
@@ -70,7 +69,8 @@ def test_collecting_leaves_no_trace(
         settings.linear_colorspace_settings.name = "ACEScg"
     before = snapshot.of_file()
     addon("picture.render_passes").display_picture(garment_scene)
-    drained(addon("picture.render_passes").channels(garment_scene, lambda name: True))
+    with addon("picture.render_passes").saved_passes(garment_scene):
+        pass
     assert snapshot.difference(before, snapshot.of_file()) == []
 
 
@@ -87,7 +87,7 @@ def test_snapshot_sees_a_change(garment_scene: bpy.types.Scene) -> None:
 
 def test_no_render(addon: Callable, scene: bpy.types.Scene) -> None:
     passes = addon("picture.render_passes")
-    for read in (passes.display_picture, lambda scene: next(passes.channels(scene, lambda name: True))):
+    for read in (passes.display_picture, lambda scene: passes.saved_passes(scene).__enter__()):
         with pytest.raises(addon("protocol").MakeRealError) as caught:
             read(scene)
         assert caught.value.code == "no_render"

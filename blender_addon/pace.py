@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How finely long work is cut, so that a slice of it is short on a slow or busy machine too.
+
+Every long work is a generator that pauses after each slice. It knows how much makes a slice of about a millisecond on
+the machine that it was measured on, and asks `fit` how much of that it may do here and now; `step` finds that out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+LONG_S = 0.0015
+"""A slice that took longer makes the next ones smaller."""
+LONGEST_S = 0.0025
+"""What a slice may take at worst, when its work has just become slower."""
+FINEST = 1.0 / 16.0
+RECOVERY = 1.02
+"""Growth after each slice that was short."""
+
+_share = 1.0
+
+
+def fit(amount: int) -> int:
+    """How much of an amount may be done in one slice; at least 1."""
+    return max(1, int(amount * _share))
+
+
+def slices(count: int, at_once: int) -> Iterator[slice]:
+    """Everything from 0 to `count`, as much of `at_once` at a time as fits."""
+    start = 0
+    while start < count:
+        end = min(start + fit(at_once), count)
+        yield slice(start, end)
+        start = end
+
+
+def step(work: Iterator[None]) -> None:
+    """Do one slice of a work, and learn from the time that it took.
+
+    Raises:
+        StopIteration: The work is done.
+    """
+    global _share
+    start = time.perf_counter()
+    try:
+        next(work)
+    finally:
+        is_long = time.perf_counter() - start > LONG_S
+        _share = max(FINEST, _share / 2.0) if is_long else min(1.0, _share * RECOVERY)

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a job has Blender's own thread do: first its render is collected, and in the end its result is stored.
+
+Both are done a slice at a time. Nothing here knows Blender: where a picture goes to is the ticket's own affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .. import pace
+from ..protocol import Finished, MakeRealError, PlaneName, TranslationRequest
+from . import events as ev
+
+Storing = Generator[None, None, MakeRealError | None]
+"""Takes a result home, a few milliseconds of work at a time; returns what could not be done although the picture is
+safe, raises MakeRealError when it is not."""
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """A picture that was collected.
+
+    Args:
+        store: Begins to take the result home.
+        remarks: Sentences on what is missing although the picture can be made.
+    """
+
+    request: TranslationRequest
+    planes: dict[PlaneName, np.ndarray] = field(repr=False)
+    store: Callable[[Finished], Storing]
+    remarks: tuple[str, ...] = ()
+
+
+Collecting = Generator[None, None, Ticket]
+"""Reads a render that was saved, a few milliseconds of work at a time. Between two steps the artist may undo, or open
+another file: it holds nothing of Blender's data. Raises MakeRealError."""
+
+
+class Work:
+    """The current job's work, if it has any."""
+
+    def __init__(self) -> None:
+        self.ticket: Ticket | None = None
+        """The picture, once it was collected."""
+        self.finished: Finished | None = None
+        """The result, once it is here."""
+        self._job_id = ""
+        self._steps: Collecting | Storing | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there is something to be done."""
+        return self._steps is not None
+
+    def collect(self, job_id: str, collecting: Collecting) -> None:
+        """Begin with a job."""
+        self._job_id, self._steps = job_id, collecting
+
+    def store(self) -> None:
+        """Take the result home."""
+        self._steps = self.ticket.store(self.finished)
+
+    def step(self) -> ev.Event | None:
+        """Do one slice; what it has brought about, if anything."""
+        try:
+            pace.step(self._steps)
+        except StopIteration as end:
+            self._steps = None
+            if self.ticket:
+                return ev.ResultStored(self._job_id, end.value)
+            self.ticket = end.value
+            return ev.Collected(self._job_id, self.ticket.remarks)
+        except MakeRealError as problem:
+            self._steps = None
+            return ev.JobEnded(self._job_id, problem)
+        return None
+
+    def give_up(self) -> None:
+        """Forget the job, and leave nothing half done."""
+        if self._steps:
+            self._steps.close()
+        self._steps = self.ticket = self.finished = None

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is shown quickly: a result is decoded from a file that takes Blender little, and is that of its PNG."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import bpy
+import numpy as np
+import pytest
+from conftest import drained
+from test_translate import translate_and_wait
+
+
+def pixels(image: bpy.types.Image) -> np.ndarray:
+    """As Blender holds them, (height, width, 4), bottom row first."""
+    width, height = image.size
+    values = np.empty(width * height * 4, np.float32)
+    image.pixels.foreach_get(values)
+    return values.reshape(height, width, 4)
+
+
+def noise(channels: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 65536, (37, 53, channels)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_blender_reads_what_tiff_writes(addon: Callable, tmp_path: Path, channels: int) -> None:
+    picture = noise(channels)
+    path = tmp_path / "shown.tif"
+    drained(addon("picture.files").write_for_now(path, addon("picture.tiff").encode(picture)))
+    image = bpy.data.images.load(str(path))
+    assert not image.is_float
+    expected = np.rint(picture[::-1] / 257.0) / 255.0
+    assert np.abs(pixels(image)[..., :channels] - expected).max() < 1e-6
+
+
+def test_a_result_is_shown_at_once_and_remembers_its_png(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable
+) -> None:
+    backend("invert")
+    assert translate_and_wait(addon).problem is None
+    image = garment_scene.make_real.result
+    assert image.has_data, "it was decoded in the tick that showed it"
+    assert not image.is_dirty and image.source == "FILE"
+    assert Path(bpy.path.abspath(image.filepath)).name == "0001_display.png"
+    quick = pixels(image)
+    # The PNG itself, without colour management.
+    image.colorspace_settings.name = "Non-Color"
+    image.reload()
+    assert image.is_float, "from now on it is the PNG with its 16 bits"
+    assert np.abs(pixels(image) - quick).max() <= 0.5 / 255.0 + 1e-6
+
+
+def test_a_result_enters_the_compositor_without_being_read(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable
+) -> None:
+    backend("invert")
+    for _ in range(2):
+        assert translate_and_wait(addon).problem is None
+        group = garment_scene.make_real.compositor_group
+        image = group.nodes[addon("compositor.group").PICTURE].image
+        assert not image.has_data, "Blender reads it when the compositor runs"
+    assert Path(bpy.path.abspath(image.filepath)).name == "linear_0001.exr"
+
+
+def test_slow_slices_become_smaller_and_quick_ones_larger(addon: Callable) -> None:
+    pace = addon("pace")
+    amounts: list[int] = []
+
+    def work(seconds_each: float):
+        for part in pace.slices(1 << 20, 1 << 10):
+            amounts.append(part.stop - part.start)
+            time.sleep(seconds_each * amounts[-1])
+            yield
+
+    def run(seconds_each: float, steps: int) -> None:
+        slices = work(seconds_each)
+        for _ in range(steps):
+            pace.step(slices)
+
+    run(4e-3 / (1 << 10), 30)
+    assert amounts[-1] * 4e-3 / (1 << 10) < pace.LONGEST_S
+    run(0.0, 200)
+    assert amounts[-1] == 1 << 10
