@@ -35,16 +35,22 @@ def set_exr(settings: bpy.types.ImageFormatSettings) -> None:
     settings.exr_codec = "NONE"
 
 
-def set_png(settings: bpy.types.ImageFormatSettings, color_mode: str) -> None:
-    """Choose 16-bit PNG, written fast.
+def set_tiff(settings: bpy.types.ImageFormatSettings) -> None:
+    """Choose 16-bit RGB TIFF, not compressed: Blender needs a third of the time that it takes to write a PNG."""
+    if IS_5:
+        settings.media_type = "IMAGE"
+    settings.file_format = "TIFF"
+    settings.color_mode = "RGB"
+    settings.color_depth = "16"
+    settings.tiff_codec = "NONE"
 
-    Args:
-        color_mode: `RGB` or `RGBA`.
-    """
+
+def set_png_with_alpha(settings: bpy.types.ImageFormatSettings) -> None:
+    """Choose 16-bit RGBA PNG, written fast."""
     if IS_5:
         settings.media_type = "IMAGE"
     settings.file_format = "PNG"
-    settings.color_mode = color_mode
+    settings.color_mode = "RGBA"
     settings.color_depth = "16"
     settings.compression = 0
 

@@ -8,7 +8,8 @@ the machine that it was measured on, and asks `fit` how much of that it may do h
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import TypeVar
 
 LONG_S = 0.0015
 """A slice that took longer makes the next ones smaller."""
@@ -17,6 +18,8 @@ LONGEST_S = 0.0025
 FINEST = 1.0 / 16.0
 RECOVERY = 1.02
 """Growth after each slice that was short."""
+
+T = TypeVar("T")
 
 _share = 1.0
 
@@ -33,6 +36,15 @@ def slices(count: int, at_once: int) -> Iterator[slice]:
         end = min(start + fit(at_once), count)
         yield slice(start, end)
         start = end
+
+
+def at_once(work: Generator[None, None, T]) -> T:
+    """What a work returns, done without a pause."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value
 
 
 def step(work: Iterator[None]) -> None:

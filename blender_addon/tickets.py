@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import bpy
-import numpy as np
 
 from . import compositor
 from .history import index, kept_renders, places, shelf
@@ -63,6 +63,7 @@ class Collected:
         return Ticket(request, self.planes, store, self.remarks)
 
 
+T = TypeVar("T")
 Reading = Generator[None, None, Collected]
 """Reads a render that was saved, a few milliseconds of work at a time; raises MakeRealError."""
 
@@ -106,13 +107,13 @@ def _collect(scene: bpy.types.Scene) -> Reading:
     return Collected(planes, target, when, (*remarks, *masks.remarks))
 
 
-def picture(scene: bpy.types.Scene) -> np.ndarray:
-    """What `collect` would send as the picture, read at once.
+def look_at(scene: bpy.types.Scene, take: source.Take[T]) -> Generator[None, None, T]:
+    """Give what `collect` would send as the picture to a function, as `source.look_at` does.
 
     Raises:
         MakeRealError: NO_RENDER.
     """
-    return source.picture(scene, compositor.layer_before(scene))
+    return source.look_at(scene, compositor.layer_before(scene), take)
 
 
 def recollect(scene: bpy.types.Scene, entry: Entry) -> Reading:

@@ -9,17 +9,30 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Generator
+from typing import Protocol
 
 import numpy as np
 
+from .. import pace
+
 CELLS = 32
 """Cells across and down."""
+VALUES_AT_ONCE = 1 << 19
+"""Added up between two pauses; less than a millisecond."""
 TOLERANCE = 1
 """Steps of an 8-bit display that the mean of a cell may differ by; rounding alone can make it one."""
 
 
-def take(picture: np.ndarray) -> Generator[None, None, str]:
-    """Mean colours of a grid of cells, with a pause after each row of cells.
+class Rows(Protocol):
+    """(height, width, channels) values, of which a few rows at a time are read: an array, or a file's `tiff.Rows`."""
+
+    shape: tuple[int, ...]
+
+    def __getitem__(self, rows: slice) -> np.ndarray: ...
+
+
+def take(picture: Rows) -> Generator[None, None, str]:
+    """Mean colours of a grid of cells, with pauses.
 
     Args:
         picture: (height, width, channels) uint16, at least one pixel.
@@ -27,26 +40,19 @@ def take(picture: np.ndarray) -> Generator[None, None, str]:
     Returns:
         The means as 8-bit values, base64.
     """
-    height, width = picture.shape[:2]
+    height, width, channels = picture.shape
     down, across = min(CELLS, height), min(CELLS, width)
     top, left = (np.arange(count) * side // count for count, side in ((down, height), (across, width)))
     columns = np.diff(np.append(left, width))[:, None]
     means = []
     for start, end in zip(top, [*top[1:], height], strict=True):
-        sums = np.add.reduceat(picture[start:end].sum(axis=0, dtype=np.uint64), left, axis=0)
-        means.append(np.rint(sums / (columns * (end - start) * 257.0)).astype(np.uint8))
-        yield
+        sums = np.zeros((width, channels), np.uint64)
+        for rows in pace.slices(end - start, max(1, VALUES_AT_ONCE // (width * channels))):
+            sums += picture[start + rows.start : start + rows.stop].sum(axis=0, dtype=np.uint64)
+            yield
+        cells = np.add.reduceat(sums, left, axis=0) / (columns * (end - start) * 257.0)
+        means.append(np.rint(cells).astype(np.uint8))
     return base64.b64encode(np.stack(means).tobytes()).decode("ascii")
-
-
-def at_once(picture: np.ndarray) -> str:
-    """The same without pauses."""
-    steps = take(picture)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            return end.value
 
 
 def differ(first: str, second: str) -> bool:

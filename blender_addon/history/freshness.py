@@ -3,15 +3,18 @@
 and the compositor shows the new render.
 
 The render's handler only takes a note. The picture is compared later, when neither a render nor a job runs,
-once for each render, and only for a frame that the history knows.
+once for each render, and only for a frame that the history knows; in slices, but for Blender's saving of the render.
 """
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+
 import bpy
 from bpy.app.handlers import persistent
 
-from .. import compositor, tickets
+from .. import compositor, pace, tickets
 from ..protocol import MakeRealError
 from ..session import pump
 from . import fingerprint, index, places, shelf
@@ -19,9 +22,12 @@ from .recorder import write_events
 
 DELAY_S = 0.5
 """Seconds after a render, so that its picture is drawn first."""
+SLICE_S = 0.002
+"""A tick begins nothing after it."""
 
 _rendered: dict[str, int] = {}
 """Scenes with a new render -> its frame."""
+_comparing: Iterator[None] | None = None
 
 
 @persistent
@@ -32,39 +38,66 @@ def _on_render_complete(scene: bpy.types.Scene, _unused: object = None) -> None:
 
 
 def _on_timer() -> float | None:
+    global _comparing
     if bpy.app.is_job_running("RENDER") or pump.session().job is not None:
         return DELAY_S
-    compare_renders()
-    return None
+    _comparing = _comparing or _compare_all()
+    last_begin = time.perf_counter() + SLICE_S
+    try:
+        while time.perf_counter() < last_begin:
+            pace.step(_comparing)
+    except StopIteration:
+        _comparing = None
+        return None
+    return 0.0
 
 
 def compare_renders() -> None:
     """Compare every new render with what the history knows; scripts under `blender -b` call it themselves."""
+    pace.at_once(_compare_all())
+
+
+def _compare_all() -> Iterator[None]:
     while _rendered:
         name, frame = _rendered.popitem()
-        scene = bpy.data.scenes.get(name)
-        if scene is not None:
-            try:
-                _compare(scene, frame)
-            except MakeRealError as problem:
+        try:
+            yield from _compare(name, frame)
+        except MakeRealError as problem:
+            if scene := bpy.data.scenes.get(name):
                 shelf.tell(scene, problem.message)
 
 
-def _compare(scene: bpy.types.Scene, frame: int) -> None:
-    folder = places.folder(scene)
-    newest = index.read(folder).renders.get((scene.name, frame))
-    if newest is None:
+def _compare(name: str, frame: int) -> Iterator[None]:
+    scene = bpy.data.scenes.get(name)
+    if scene is None or _known_looks(scene, frame) is None:
         return
-    looks = fingerprint.at_once(tickets.picture(scene))
-    if fingerprint.differ(looks, newest[1]):
-        write_events(folder, index.rendered(scene.name, frame, looks))
+    looks = yield from tickets.look_at(scene, fingerprint.take)
+    # Looked up again: meanwhile the artist may have opened another file, or made a picture of this very render.
+    scene = bpy.data.scenes.get(name)
+    known = _known_looks(scene, frame) if scene else None
+    if known is not None and fingerprint.differ(looks, known):
+        write_events(places.folder(scene), index.rendered(name, frame, looks))
         compositor.withdraw(scene, frame)
         shelf.refresh(scene)
 
 
+def _known_looks(scene: bpy.types.Scene, frame: int) -> str | None:
+    """Fingerprint of the newest render of a frame that the history knows."""
+    _when, looks = index.read(places.folder(scene)).renders.get((scene.name, frame), ("", None))
+    return looks
+
+
 @persistent
 def _before_load(*_unused: object) -> None:
+    _forget()
+
+
+def _forget() -> None:
+    global _comparing
     _rendered.clear()
+    if _comparing is not None:
+        _comparing.close()
+        _comparing = None
 
 
 def register() -> None:
@@ -79,4 +112,4 @@ def unregister() -> None:
         bpy.app.timers.unregister(_on_timer)
     bpy.app.handlers.load_pre.remove(_before_load)
     bpy.app.handlers.render_complete.remove(_on_render_complete)
-    _rendered.clear()
+    _forget()

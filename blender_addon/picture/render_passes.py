@@ -17,27 +17,42 @@ import numpy as np
 
 from .. import compat
 from ..protocol import ErrorCode, MakeRealError
-from . import exr
+from . import exr, tiff
 from .scene_guard import borrowed_image_settings, temporary_image
 
 
-def display_picture(scene: bpy.types.Scene) -> np.ndarray:
-    """The render as the artist sees it: composited, under the scene's view transform, look and exposure.
+@contextmanager
+def saved_picture(scene: bpy.types.Scene) -> Iterator[tiff.Rows | np.ndarray]:
+    """The render as the artist sees it, composited, under the scene's view transform, look and exposure: saved, and
+    read when rows of it are asked for. The block does not need the scene.
 
-    Returns:
-        (height, width, 3) uint16, or (height, width, 4) with straight alpha when the film is transparent.
+    The rows are (height, width, 3) uint16, or (height, width, 4) with straight alpha when the film is transparent.
 
     Raises:
         MakeRealError: NO_RENDER.
     """
-    color_mode = "RGBA" if scene.render.film_transparent else "RGB"
     with tempfile.TemporaryDirectory(prefix="make_real_") as folder:
-        path = Path(folder) / "display.png"
+        path = Path(folder) / "display"
         with borrowed_image_settings(scene) as settings:
-            compat.set_png(settings, color_mode)
+            # Blender's TIFF has the alpha multiplied in, which is no way back for 16 bits.
+            set_format = compat.set_png_with_alpha if scene.render.film_transparent else compat.set_tiff
+            set_format(settings)
             _save_render(scene, path)
-        pixels = read_pixels(path, "Non-Color")
-    return np.rint(pixels[..., : len(color_mode)] * 65535.0).astype(np.uint16)
+        if scene.render.film_transparent:
+            yield np.rint(read_pixels(path, "Non-Color") * 65535.0).astype(np.uint16)
+        else:
+            with tiff.opened(path) as rows:
+                yield rows
+
+
+def display_picture(scene: bpy.types.Scene) -> np.ndarray:
+    """All of `saved_picture`.
+
+    Raises:
+        MakeRealError: NO_RENDER.
+    """
+    with saved_picture(scene) as rows:
+        return rows[:]
 
 
 def scene_linear(scene: bpy.types.Scene) -> np.ndarray:

@@ -3,16 +3,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import bpy
 import numpy as np
 
-from .. import compat
+from .. import compat, pace
 from ..protocol import ErrorCode, MakeRealError
-from . import exr, render_passes, view_transform
+from . import exr, files, render_passes, tiff, view_transform
 from .view_inverse import Response
+
+PIXELS_AT_ONCE = 1 << 16
+"""Of a view layer, read between two pauses; about a millisecond."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -46,35 +52,57 @@ def collect(scene: bpy.types.Scene, layer: str | None, passes: Path | None) -> S
     if layer is None:
         picture, light = render_passes.display_picture(scene), render_passes.scene_linear(scene)
     else:
-        light = _combined(passes, layer)
+        with exr.opened(passes) as channels:
+            light = pace.at_once(_combined(channels, layer))
         picture = _shown(scene, light)
     return Source(picture, light, compat.scene_linear_space(), view_transform.measure(scene))
 
 
-def picture(scene: bpy.types.Scene, layer: str | None) -> np.ndarray:
-    """The picture of `collect` alone.
+Take = Callable[[np.ndarray | tiff.Rows], Generator[None, None, T]]
+
+
+def look_at(scene: bpy.types.Scene, layer: str | None, take: Take[T]) -> Generator[None, None, T]:
+    """Give the picture of `collect` to a function that reads its rows and pauses. Pauses too; Blender saves the render
+    in the first step, and a view layer's picture once more in a later one.
 
     Raises:
         MakeRealError: NO_RENDER.
     """
     if layer is None:
-        return render_passes.display_picture(scene)
+        with render_passes.saved_picture(scene) as rows:
+            yield
+            return (yield from take(rows))
+    name = scene.name
     with render_passes.saved_passes(scene) as path:
-        return _shown(scene, _combined(path, layer))
+        yield
+        with exr.opened(path) as channels:
+            light = yield from _combined(channels, layer)
+        yield from files.shrink(path)
+    # Looked up again: between two steps the artist may undo something or open another file.
+    scene = bpy.data.scenes.get(name)
+    if scene is None:
+        raise MakeRealError(ErrorCode.NO_RENDER, f"the scene {name} is gone")
+    picture = _shown(scene, light)
+    yield
+    return (yield from take(picture))
 
 
-def _combined(passes: Path, layer: str) -> np.ndarray:
+def _combined(channels: Mapping[str, exr.Channel], layer: str) -> Generator[None, None, np.ndarray]:
     names = [f"{layer}.Combined.{channel}" for channel in "RGBA"]
-    channels = exr.read(passes, names.__contains__)
     missing = [name for name in names if name not in channels]
     if missing:
         raise MakeRealError(ErrorCode.NO_RENDER, f"it has no {missing[0]}: render again, in one view alone")
-    return np.stack([channels[name] for name in names], axis=-1)
+    height, width = channels[names[0]].shape
+    light = np.empty((height, width, 4), np.float32)
+    for rows in pace.slices(height, max(1, PIXELS_AT_ONCE // width)):
+        for number, name in enumerate(names):
+            light[rows, :, number] = channels[name][rows]
+        yield
+    return light
 
 
 def _shown(scene: bpy.types.Scene, light: np.ndarray) -> np.ndarray:
-    straight = render_passes.straight(light)
-    picture = np.rint(view_transform.shown(scene, straight) * 65535.0).astype(np.uint16)
+    picture = view_transform.shown(scene, render_passes.straight(light))
     if not scene.render.film_transparent:
         return picture
     alpha = np.rint(np.clip(light[..., 3:], 0.0, 1.0) * 65535.0).astype(np.uint16)

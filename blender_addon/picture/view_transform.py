@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import compat
 from ..protocol import ErrorCode, MakeRealError
-from .render_passes import read_pixels
+from . import tiff
 from .scene_guard import borrowed_image_settings, new_float_image
 from .view_inverse import SIDE, Response, cube
 
@@ -87,14 +87,15 @@ def shown(scene: bpy.types.Scene, light: np.ndarray) -> np.ndarray:
         light: (height, width, 3) float32, scene-linear in the working space.
 
     Returns:
-        (height, width, 3) float32 in 65536 steps, 0..1.
+        (height, width, 3) uint16 display values.
     """
     with tempfile.TemporaryDirectory(prefix="make_real_") as folder:
-        path = Path(folder) / "shown.png"
+        path = Path(folder) / "shown.tif"
         with new_float_image(light) as image, borrowed_image_settings(scene) as settings:
-            compat.set_png(settings, "RGB")
+            compat.set_tiff(settings)
             image.save_render(str(path), scene=scene)
-        return read_pixels(path, "Non-Color")[..., :3]
+        with tiff.opened(path) as rows:
+            return rows[:]
 
 
 def measure(scene: bpy.types.Scene) -> Response:
@@ -106,7 +107,8 @@ def measure(scene: bpy.types.Scene) -> Response:
     check(scene)
     levels = _levels(scene)
     light = cube(levels).reshape(SIDE, SIDE * SIDE, 3)
-    return Response(levels, shown(scene, light).reshape(SIDE, SIDE, SIDE, 3))
+    table = shown(scene, light) / np.float32(65535.0)
+    return Response(levels, table.reshape(SIDE, SIDE, SIDE, 3))
 
 
 def _levels(scene: bpy.types.Scene) -> np.ndarray:

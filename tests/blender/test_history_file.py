@@ -13,7 +13,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from conftest import MODULE
+from conftest import MODULE, drained
 
 WRITER = """
 import sys, bpy, addon_utils
@@ -161,18 +161,22 @@ def test_a_full_disk_leaves_the_file_as_it_was(index: ModuleType, tmp_path: Path
 
 def test_fingerprint(addon: Callable) -> None:
     fingerprint = addon("history.fingerprint")
+
+    def taken(picture: np.ndarray) -> str:
+        return drained(fingerprint.take(picture))
+
     random = np.random.default_rng(1)
     picture = random.integers(10000, 50000, (101, 70, 3), dtype=np.uint16)
-    one = fingerprint.at_once(picture)
+    one = taken(picture)
     rounded = (picture & 0xFFE0) + 16
-    assert not fingerprint.differ(one, fingerprint.at_once(rounded)), "another file's rounding"
+    assert not fingerprint.differ(one, taken(rounded)), "another file's rounding"
     brighter = (picture * 1.02).astype(np.uint16)
-    assert fingerprint.differ(one, fingerprint.at_once(brighter)), "a change of the light"
+    assert fingerprint.differ(one, taken(brighter)), "a change of the light"
     button = picture.copy()
     button[40:43, 30:32] = 0
-    assert fingerprint.differ(one, fingerprint.at_once(button)), "a small thing"
-    assert fingerprint.differ(one, fingerprint.at_once(picture[:30]))
+    assert fingerprint.differ(one, taken(button)), "a small thing"
+    assert fingerprint.differ(one, taken(picture[:30]))
     assert not fingerprint.differ(one, one)
     tiny = random.integers(0, 65535, (3, 2, 4), dtype=np.uint16)
-    exact = np.frombuffer(base64.b64decode(fingerprint.at_once(tiny)), np.uint8)
+    exact = np.frombuffer(base64.b64decode(taken(tiny)), np.uint8)
     assert np.array_equal(exact, np.rint(tiny.reshape(-1) / 257.0))

@@ -45,6 +45,11 @@ def in_16_bits(display: np.ndarray) -> np.ndarray:
     return np.rint(display * 65535.0).astype(np.uint16)
 
 
+def shown(addon: Callable, scene: bpy.types.Scene, light: np.ndarray) -> np.ndarray:
+    """Display values, 0..1."""
+    return addon("picture.view_transform").shown(scene, light) / np.float32(65535.0)
+
+
 def set_view(scene: bpy.types.Scene, view: str, look: str = "None") -> None:
     try:
         scene.view_settings.view_transform = view
@@ -56,16 +61,16 @@ def set_view(scene: bpy.types.Scene, view: str, look: str = "None") -> None:
 def round_trip_error(addon: Callable, scene: bpy.types.Scene, light: np.ndarray) -> np.ndarray:
     """Per colour, without the original light to lean on."""
     transform = addon("picture.view_transform")
-    wanted = transform.shown(scene, light)
+    wanted = shown(addon, scene, light)
     inverse = drained(addon("picture.view_inverse").invert(transform.measure(scene)))
     again = drained(inverse.light(in_16_bits(wanted).reshape(-1, 3))).reshape(wanted.shape)
-    return np.abs(transform.shown(scene, again) - wanted).mean(axis=-1)
+    return np.abs(shown(addon, scene, again) - wanted).mean(axis=-1)
 
 
 def source_of(addon: Callable, scene: bpy.types.Scene, light: np.ndarray, alpha: np.ndarray | None = None):
     """A render that consists of given light."""
     transform = addon("picture.view_transform")
-    picture = in_16_bits(transform.shown(scene, light))
+    picture = in_16_bits(shown(addon, scene, light))
     if alpha is not None:
         picture = np.concatenate([picture, in_16_bits(alpha)], axis=2)
     else:
@@ -104,13 +109,12 @@ def assert_small_changes_are_shown_and_leave_no_seam(
     addon: Callable, scene: bpy.types.Scene, tolerance: float
 ) -> None:
     """A result that comes nearer and nearer to the render comes nearer and nearer to its light."""
-    transform = addon("picture.view_transform")
     source = source_of(addon, scene, chart(2000))
     reachable = (source.picture > 2000).all(axis=-1) & (source.picture < 60_000).all(axis=-1)
     for change in (1, 64, 200, 300, 2000):
         picture = source.picture - np.minimum(source.picture, change).astype(np.uint16)
         light = drained(addon("picture.recovery").scene_linear(picture, source))[..., :3]
-        error = np.abs(transform.shown(scene, light) - picture / 65535.0).mean(axis=-1)[reachable]
+        error = np.abs(shown(addon, scene, light) - picture / 65535.0).mean(axis=-1)[reachable]
         assert error.mean() < tolerance, change
         if change == 1:
             moved = np.abs(light - source.light[..., :3])[reachable] / source.light[..., :3][reachable].clip(
@@ -143,9 +147,9 @@ def dark(view) -> None:
 @pytest.mark.parametrize("change", [white_balance, curves, exposure, dark])
 def test_settings_of_the_view_are_undone(addon: Callable, scene: bpy.types.Scene, change: Callable) -> None:
     set_view(scene, "AgX")
-    before = addon("picture.view_transform").shown(scene, chart())
+    before = shown(addon, scene, chart())
     change(scene.view_settings)
-    assert np.abs(addon("picture.view_transform").shown(scene, chart()) - before).mean() > 0.01
+    assert np.abs(shown(addon, scene, chart()) - before).mean() > 0.01
     assert round_trip_error(addon, scene, chart()).mean() < 0.002
 
 
@@ -166,7 +170,7 @@ def test_the_result_is_shown_as_it_is(addon: Callable, scene: bpy.types.Scene, d
     path = tmp_path / "display.png"
     path.write_bytes(b"".join(addon("picture.png").encode(wanted, {})))
     light = passes.read_pixels(path, transform.color_space(scene))
-    difference = in_16_bits(transform.shown(scene, light[..., :3])).astype(int) - wanted
+    difference = in_16_bits(shown(addon, scene, light[..., :3])).astype(int) - wanted
     assert np.abs(difference).max() <= 32, "half of an 8-bit step at most"
 
 
