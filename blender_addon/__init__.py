@@ -39,7 +39,6 @@ MODULES = (
     preferences,
     pump,
     masks.properties,
-    masks.former,
     properties,
     render_state,
     places,

@@ -10,6 +10,7 @@ import bpy
 from . import compositor
 from .picture.results import WARNINGS
 from .session import pump
+from .session.state import Phase
 from .session.status_line import StatusLine
 from .sidebar import InImageEditor
 from .start_button import draw_start
@@ -63,6 +64,8 @@ class MAKE_REAL_PT_settings(InImageEditor, bpy.types.Panel):  # noqa: N801
         """Draw the request's fields."""
         layout = self.layout
         layout.use_property_split = True
+        # A picture has one setting of each, whatever its frame.
+        layout.use_property_decorate = False
         settings = context.scene.make_real
         layout.prop(settings, "model")
         layout.prop(settings, "steps")
@@ -85,14 +88,13 @@ class MAKE_REAL_PT_backend(InImageEditor, bpy.types.Panel):  # noqa: N801
     def draw(self, context: bpy.types.Context) -> None:
         """Draw its buttons."""
         layout = self.layout
-        row = layout.row(align=True)
-        row.operator("make_real.start_backend", text="Start")
-        row.operator("make_real.stop_backend", text="Stop")
+        is_off = pump.session().phase in (Phase.NOT_INSTALLED, Phase.STOPPED)
+        layout.operator("make_real.start_backend" if is_off else "make_real.stop_backend")
         layout.operator("make_real.release_memory")
-        row = layout.row(align=True)
-        row.operator("make_real.open_log", icon="TEXT")
-        row.operator("make_real.copy_diagnostics", icon="COPYDOWN")
-        layout.operator("make_real.open_preferences", icon="PREFERENCES")
+        column = layout.column(align=True)
+        column.operator("make_real.open_log", icon="TEXT")
+        column.operator("make_real.copy_diagnostics", icon="COPYDOWN")
+        column.operator("make_real.open_preferences", icon="PREFERENCES")
 
 
 def _draw_header(self, context: bpy.types.Context) -> None:

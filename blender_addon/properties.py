@@ -8,14 +8,12 @@ from typing import Any
 import bpy
 from bpy.props import (
     BoolProperty,
-    CollectionProperty,
     FloatProperty,
     IntProperty,
     PointerProperty,
     StringProperty,
 )
 
-from .masks.former import FormerPick
 from .masks.properties import MaskSettings
 from .protocol import RANGES, ErrorCode, MakeRealError, TranslationRequest
 from .session import pump
@@ -78,9 +76,12 @@ class MakeRealSettings(bpy.types.PropertyGroup):
         description="Put the result into the compositor, right after the render: your nodes go on from it",
         default=True,
     )
-    masks: PointerProperty(type=MaskSettings)
-    picks: CollectionProperty(type=FormerPick)
-    compositor_group: PointerProperty(type=bpy.types.NodeTree, name="Compositor Group")
+    masks: PointerProperty(type=MaskSettings, name="Masks", description="The parts of this scene's picture")
+    compositor_group: PointerProperty(
+        type=bpy.types.NodeTree,
+        name="Compositor Group",
+        description="The node group that shows this scene's results in the compositor",
+    )
     result: PointerProperty(type=bpy.types.Image, name="Result", description="The last result of this scene")
 
 

@@ -48,7 +48,9 @@ class HistoryItem(bpy.types.PropertyGroup):
 class HistoryShelf(bpy.types.PropertyGroup):
     """The list of one history; `name` is the history's id."""
 
-    entries: CollectionProperty(type=HistoryItem)
+    entries: CollectionProperty(
+        type=HistoryItem, name="Entries", description="The results of this history, the newest first"
+    )
     active: IntProperty(name="Entry", description="The result that the buttons below act on")
     problem: StringProperty(name="Problem", description="What could not be read or written")
 

@@ -64,8 +64,10 @@ class VariantAxis(bpy.types.PropertyGroup):
 class Variants(bpy.types.PropertyGroup):
     """A scene's grid of variants (`scene.make_real_variants`)."""
 
-    rows: PointerProperty(type=VariantAxis)
-    columns: PointerProperty(type=VariantAxis)
+    rows: PointerProperty(type=VariantAxis, name="Rows", description="What changes from row to row")
+    columns: PointerProperty(
+        type=VariantAxis, name="Columns", description="What changes from column to column"
+    )
 
 
 def values(axis: VariantAxis, settings: MakeRealSettings, models: Sequence[str]) -> list[Any]:

@@ -73,7 +73,7 @@ class MovePart(bpy.types.Operator):
 
     direction: EnumProperty(
         name="Direction",
-        description="Where to",
+        description="Where the part goes in the list",
         items=(("UP", "Up", "Towards the top of the list"), ("DOWN", "Down", "Towards its end")),
     )
 

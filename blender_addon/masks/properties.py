@@ -39,8 +39,8 @@ ROLES = (
 )
 
 
-class Pick:
-    """What one line of a part points to. A mixin: earlier files keep such lines too."""
+class GarmentPick(bpy.types.PropertyGroup):
+    """One object, material, collection, list of names or image that the artist picked for a part."""
 
     kind: EnumProperty(name="Kind", description="What this line points to", items=KINDS, update=edits.changed)
     object: PointerProperty(
@@ -61,11 +61,6 @@ class Pick:
         description="The collection, with the collections inside it",
         update=edits.changed,
     )
-
-
-class GarmentPick(Pick, bpy.types.PropertyGroup):
-    """One object, material, collection, list of names or image that the artist picked for a part."""
-
     names: StringProperty(
         name="Names",
         description="Names of objects and materials, separated by commas. * stands for any letters. Put a name "

@@ -399,13 +399,6 @@ def test_preferences_show_what_can_be_done(
     assert "Installing PyTorch (4/7)" in drawn or "why" in drawn
 
 
-def test_every_preference_has_a_tooltip(chosen: bpy.types.AddonPreferences) -> None:
-    own = {"bl_idname", "name", "rna_type"}
-    for prop in chosen.bl_rna.properties:
-        if prop.identifier not in own:
-            assert len(prop.description) > 20, prop.identifier
-
-
 def test_a_backend_that_was_told_to_stay_outlives_the_extension(
     addon: Callable, scene: bpy.types.Scene, chosen: bpy.types.AddonPreferences, backend: Callable
 ) -> None:

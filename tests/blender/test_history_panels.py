@@ -113,20 +113,3 @@ def test_a_grid(addon: Callable, garment_scene: bpy.types.Scene, monkeypatch: py
     drawn = draw(addon, garment_scene, monkeypatch)
     assert "seeds make a difference only where Variation is above 0" in drawn
     assert "make_real.make_variants" not in drawn
-
-
-def test_every_property_and_operator_has_a_tooltip(addon: Callable, scene: bpy.types.Scene) -> None:
-    groups = (
-        scene.make_real_history,
-        scene.make_real_variants.rows,
-        addon("compare.comparison").settings(),
-        addon("history.shelf").HistoryItem,
-        addon("history.shelf").HistoryShelf,
-    )
-    for group in groups:
-        for prop in group.bl_rna.properties:
-            if prop.identifier not in {"rna_type", "name", "entries"}:
-                assert len(prop.description) > 10, prop.identifier
-    names = [name for name in dir(bpy.ops.make_real) if not name.startswith("_")]
-    for name in names:
-        assert getattr(bpy.ops.make_real, name).get_rna_type().description, name

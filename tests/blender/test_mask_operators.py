@@ -55,25 +55,6 @@ def test_the_list_of_parts(garment_scene: bpy.types.Scene) -> None:
     assert (len(settings.parts), settings.active_part) == (0, 0)
 
 
-def test_every_property_and_operator_explains_itself(scene: bpy.types.Scene) -> None:
-    settings = scene.make_real.masks
-    part = settings.parts.add()
-    for group in (settings, part, part.picks.add()):
-        for prop in group.bl_rna.properties:
-            if prop.identifier not in {"rna_type"}:
-                assert len(prop.description) > 15, (group, prop.identifier)
-    for name in (
-        "add_part",
-        "remove_part",
-        "move_part",
-        "add_picks",
-        "add_pick",
-        "enable_passes",
-        "mask_overlay",
-    ):
-        assert len(getattr(bpy.ops.make_real, name).get_rna_type().description) > 15
-
-
 def test_enable_passes_prepares_every_rendered_layer(scene: bpy.types.Scene) -> None:
     first, second, unused = scene.view_layers[0], scene.view_layers.new("B"), scene.view_layers.new("C")
     unused.use = False
@@ -87,27 +68,6 @@ def test_enable_passes_prepares_every_rendered_layer(scene: bpy.types.Scene) -> 
     scene.render.engine = "BLENDER_WORKBENCH"
     with pytest.raises(RuntimeError, match="render with Cycles or EEVEE"):
         bpy.ops.make_real.enable_passes()
-
-
-def test_files_with_a_flat_list_of_picks(
-    addon: Callable, garment_scene: bpy.types.Scene, tmp_path: Path
-) -> None:
-    """As version 0.1 kept them: each pick has its role."""
-    for name, role in ((LEFT, "GARMENT"), (RIGHT, "PROTECTED")):
-        former = garment_scene.make_real.picks.add()
-        former.kind, former.role, former.object = "OBJECT", role, bpy.data.objects[name]
-    former = garment_scene.make_real.picks.add()
-    former.kind, former.material = "MATERIAL", bpy.data.materials[LEFT]
-    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "old.blend"))
-    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "old.blend"))
-    settings = bpy.context.scene.make_real
-    found = [(part.name, part.role, [item.kind for item in part.picks]) for part in settings.masks.parts]
-    assert found == [
-        ("Garment", "GARMENT", ["OBJECT", "MATERIAL"]),
-        ("Protected", "PROTECTED", ["OBJECT"]),
-    ]
-    assert len(settings.picks) == 0
-    assert settings.masks.parts[1].picks[0].object.name == RIGHT
 
 
 def test_parts_survive_saving(garment_scene: bpy.types.Scene, tmp_path: Path) -> None:
