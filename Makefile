@@ -24,7 +24,7 @@ bench: $(VENV)/.ready $(if $(filter $(BENCH_RENDERS),$(RENDERS)),$(BPY_5_0))  ##
 	$(if $(filter $(BENCH_RENDERS),$(RENDERS)),cd scripts && ../$(BUILD)/bpy-5.0/bin/python -m scenes.training_renders \
 	  --out ../$(BENCH_RENDERS) --count $(BENCH_COUNT) --seed 7 --split heldout)
 	$(VENV)/bin/make-real evaluate --model backend/starter --renders $(RENDERS) --out out/bench --limit $(BENCH_COUNT) \
-	  --seeds 1 --steps 25 $(if $(PHOTOS),--photos $(PHOTOS)) $(if $(PAGE),--page $(PAGE) --section small)
+	  --seeds 1 --rival-steps 25 $(if $(PHOTOS),--photos $(PHOTOS)) $(if $(PAGE),--page $(PAGE) --section small)
 	@cat out/bench/benchmark.md
 
 # A suite waits for processes and timers half of its time, so two at once; the output of each comes in one piece.

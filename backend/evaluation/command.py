@@ -31,7 +31,10 @@ def evaluate(
     strength: Annotated[
         float, typer.Option(help="Strength of every method.")
     ] = TranslationRequest.garment_strength,
-    steps: Annotated[int, typer.Option(help="DDIM steps of every method.")] = TranslationRequest.steps,
+    steps: Annotated[
+        int, typer.Option(help="Steps of ours over the whole schedule.")
+    ] = TranslationRequest.steps,
+    rival_steps: Annotated[int, typer.Option(help="DDIM steps of the other methods.")] = 50,
     sweep: Annotated[int, typer.Option(help="Renders of the curve over the strength; 0: no curve.")] = 0,
     strengths: Annotated[str, typer.Option(help="Points of that curve, with commas between.")] = STRENGTHS,
     seeds: Annotated[int, typer.Option(help="Random seeds of a method that draws.")] = 3,
@@ -76,7 +79,17 @@ def evaluate(
         points = [float(point) for point in strengths.split(",")]
         plan = Plan(out, names, found, found[:sweep], strength, points, seeds)
         options = work.Options(
-            model, device, steps, photos, pictures, replicates, page, section, batch, Part.parse(part)
+            model,
+            device,
+            steps,
+            rival_steps,
+            photos,
+            pictures,
+            replicates,
+            page,
+            section,
+            batch,
+            Part.parse(part),
         )
         work.evaluate(plan, options, [work.Phase(name) for name in phases])
     except (UnusableFolderError, ValueError) as error:

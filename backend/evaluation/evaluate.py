@@ -48,7 +48,8 @@ class Options:
     Args:
         model: SD-format directory with its domain.
         device: `cpu`, `cuda` or `cuda:n`.
-        steps: DDIM steps over the whole schedule.
+        steps: Of ours, over the whole schedule.
+        rival_steps: Of the others.
         photos: Folder of photos or file of their features; None for the features that the repository carries.
         pictures: Garments in the side-by-side pictures.
         replicates: Draws of the bootstrap.
@@ -61,6 +62,7 @@ class Options:
     model: Path
     device: str
     steps: int
+    rival_steps: int
     photos: Path | None
     pictures: int
     replicates: int
@@ -72,7 +74,7 @@ class Options:
 
 def make_pictures(plan: Plan, options: Options) -> None:
     """Phase `generate`: whatever is missing of the part's pictures."""
-    bench = Bench(options.model, options.device, options.steps)
+    bench = Bench(options.model, options.device, options.steps, options.rival_steps)
     batches = options.part.of(plan.batches(options.batch))
     start = time.monotonic()
     for number, (run, renders) in enumerate(batches, 1):
@@ -85,7 +87,7 @@ def make_pictures(plan: Plan, options: Options) -> None:
 
 def time_methods(plan: Plan, options: Options) -> None:
     """Phase `time`: seconds of each method on the first pictures, after one that warms the device up."""
-    bench = Bench(options.model, options.device, options.steps)
+    bench = Bench(options.model, options.device, options.steps, options.rival_steps)
     subjects = [read_subject(render) for render in plan.renders[:TIMED_PICTURES]]
     path = plan.out / "seconds.json"
     known = read_seconds(plan.out)
@@ -129,6 +131,7 @@ def write_report(plan: Plan, options: Options) -> None:
     about = {
         "model": options.model.resolve().name,
         "steps": options.steps,
+        "rival_steps": options.rival_steps,
         "patches": len(plan.rows()[0].sample(plan.renders, network).patches.owners),
         "photos": photos.pictures,
         "photo_patches": len(photos.patches.owners),

@@ -160,6 +160,7 @@ def _recipe(bench: Bench, run: RunFolder, subject: Subject) -> dict[str, Any]:
         "strength": run.strength,
         "seed": run.seed,
         "steps": bench.steps,
+        "rival_steps": bench.rival_steps,
         "model": bench.digest,
         "request": TranslationRequest().to_map(),
         "render": digest.hexdigest(),

@@ -19,13 +19,13 @@ from jaxtyping import Float32, UInt8
 
 from backend.translation import Translator
 from backend.translation.loading import weights_digest
-from backend.translation.schedule import Walk, count_steps, low_noise_walk
+from backend.translation.schedule import Walk, count_steps, leading_walk
 from backend.translation.sizes import pad_to_multiple
 from backend.translation.text import Conditioning, load_text_encoders
 from protocol.planes import PlaneName
 from protocol.request import TranslationRequest
 
-from .baselines import Latents, plug_and_play, released, sdedit
+from .baselines import RELEASED_STEPS, Latents, plug_and_play, released, sdedit
 from .photographing import photograph
 
 WANTED, UNWANTED = "a photo", "a render"
@@ -59,11 +59,19 @@ class Bench:
     Args:
         folder: SD-format directory with a domain.
         device: `cpu`, `cuda` or `cuda:n`.
-        steps: DDIM steps over the whole schedule.
+        steps: Of ours, over the whole schedule.
+        rival_steps: DDIM steps of the others, over the whole schedule.
     """
 
-    def __init__(self, folder: Path, device: str, steps: int = TranslationRequest.steps) -> None:
-        self._folder, self._device, self.steps = folder, device, steps
+    def __init__(
+        self,
+        folder: Path,
+        device: str,
+        steps: int = TranslationRequest.steps,
+        rival_steps: int = RELEASED_STEPS,
+    ) -> None:
+        self._folder, self._device = folder, device
+        self.steps, self.rival_steps = steps, rival_steps
 
     @cached_property
     def device_name(self) -> str:
@@ -117,10 +125,9 @@ class Bench:
         return first, second
 
     def walk(self, strength: float) -> Walk:
-        """The part of the schedule that a strength, 0..1, covers."""
-        return low_noise_walk(
-            self.translator.model.alphas_cumprod, self.steps, count_steps(strength, self.steps)
-        )
+        """The part of the rivals' schedule that a strength, 0..1, covers."""
+        walked = count_steps(strength, self.rival_steps)
+        return leading_walk(self.translator.model.alphas_cumprod, self.rival_steps, walked)
 
 
 @torch.inference_mode()

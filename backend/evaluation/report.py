@@ -123,8 +123,7 @@ def to_markdown(content: dict[str, Any]) -> str:
     head = (
         f"{about['renders']} renders ({about['patches']} patches of cloth), {about['photos']} photos"
         f" ({about['photo_patches']}); model `{about['model']}`, strength {about['strength']:g}, {about['steps']}"
-        " steps;"
-        f" {about['device']}, {about['date']}. In brackets: 95 % of {about['replicates']} bootstrap draws. Seconds"
+        f" steps, rivals {about['rival_steps']}; {about['device']}, {about['date']}. In brackets: 95 % of {about['replicates']} bootstrap draws. Seconds"
         f" {about['seconds']}.\n\n    {about['command']}"
     )
     rows = [

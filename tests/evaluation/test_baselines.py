@@ -16,7 +16,7 @@ from backend.translation.schedule import ddim
 
 @pytest.fixture(scope="module")
 def bench(model):
-    return Bench(model, "cpu", steps=10)
+    return Bench(model, "cpu", rival_steps=10)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_the_released_procedure_takes_sixty_passes_as_thirty_of_batch_one_and_fi
 
 
 def replace_steps(bench, steps):
-    other = Bench(bench._folder, "cpu", steps)
+    other = Bench(bench._folder, "cpu", rival_steps=steps)
     other.__dict__["translator"] = bench.translator
     return other
 

@@ -55,7 +55,20 @@ def run(*arguments: object):
 def finished(adapted, renders, photo_features, tmp_path_factory):
     out = tmp_path_factory.mktemp("out")
     common = ("--model", adapted, "--renders", renders, "--out", out, "--photos", photo_features)
-    common += ("--limit", 2, "--steps", 10, "--seeds", 2, "--sweep", 2, "--strengths", "0.1,0.3")
+    common += (
+        "--limit",
+        2,
+        "--steps",
+        10,
+        "--rival-steps",
+        10,
+        "--seeds",
+        2,
+        "--sweep",
+        2,
+        "--strengths",
+        "0.1,0.3",
+    )
     for phase, part in product(("generate", "sample"), ("1/2", "2/2")):
         result = run(*common, "--phase", phase, "--part", part, "--batch", 2)
         assert result.exit_code == 0, result.output
@@ -70,7 +83,7 @@ def test_the_methods_are_the_issues_own():
 
 @pytest.mark.parametrize("name", ["sdedit", "plug_and_play", "released", "ours"])
 def test_a_batch_gives_each_render_the_picture_it_gets_alone(adapted, renders, name):
-    bench = Bench(adapted, "cpu", steps=10)
+    bench = Bench(adapted, "cpu", steps=10, rival_steps=10)
     subjects = [read_subject(render) for render in find_renders(renders, 2)]
     together = METHODS[name].run(bench, subjects, 0.2, 0)
     for subject, outcome in zip(subjects, together, strict=True):
