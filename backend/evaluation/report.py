@@ -122,9 +122,10 @@ def to_markdown(content: dict[str, Any]) -> str:
     about = content["about"]
     head = (
         f"{about['renders']} renders ({about['patches']} patches of cloth), {about['photos']} photos"
-        f" ({about['photo_patches']}); model `{about['model']}`, strength {about['strength']:g}, {about['steps']}"
-        f" steps, rivals {about['rival_steps']}; {about['device']}, {about['date']}. In brackets: 95 % of {about['replicates']} bootstrap draws. Seconds"
-        f" {about['seconds']}.\n\n    {about['command']}"
+        f" ({about['photo_patches']}); model `{about['model']}`, strength {about['strength']:g},"
+        f" {about['steps']} steps, rivals' {about['rival_steps']}; {about['device']}, {about['date']}."
+        f" In brackets: 95 % of {about['replicates']} bootstrap draws. Seconds {about['seconds']}."
+        f"\n\n    {about['command']}"
     )
     rows = [
         [f"`{row['method']}`", *(_cell(row, name, name not in PLAIN) for name in TITLES)]
