@@ -3,6 +3,7 @@
 
 import tomllib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
@@ -11,7 +12,16 @@ from .backend import installation, places, remote
 from .backend.process import Launch
 from .text import draw_text
 
+if TYPE_CHECKING:
+    from .session.status_line import StatusLine
+
 DEVICES = ("auto", "cpu", "cuda")
+STANDING_BELOW = {
+    "make_real.install_backend",
+    "make_real.cancel_installation",
+    "make_real.choose_connection",
+}
+"""Buttons of the state line that the preferences have a place of their own for."""
 
 
 def _look(_preferences, _context) -> None:
@@ -51,7 +61,7 @@ class MakeRealPreferences(bpy.types.AddonPreferences):
         name="Install For",
         description="Which PyTorch is installed; the one for NVIDIA needs about 5 GB, the other 2 GB",
         items=(
-            ("auto", "What Is There", "For an NVIDIA GPU when its driver is found, else for the processor"),
+            ("auto", "Automatic", "For an NVIDIA GPU when its driver is found, else for the processor"),
             ("cuda", "NVIDIA GPU", "PyTorch with CUDA; also computes on the processor"),
             ("cpu", "Processor", "PyTorch without CUDA"),
         ),
@@ -90,8 +100,7 @@ class MakeRealPreferences(bpy.types.AddonPreferences):
 
         layout = self.layout
         layout.use_property_split = True
-        line = pump.line()
-        layout.label(text=line.text, icon="INFO")
+        _draw_state(layout, context, pump.line())
         layout.prop(self, "location", expand=True)
         if self.location == "REMOTE":
             self._draw_remote(layout)
@@ -101,12 +110,11 @@ class MakeRealPreferences(bpy.types.AddonPreferences):
         row = layout.row(align=True)
         row.operator("make_real.open_log", icon="TEXT")
         row.operator("make_real.copy_diagnostics", icon="COPYDOWN")
-        for number, text in enumerate(line.problem):
-            draw_text(layout, context, text, "BLANK1" if number else "ERROR")
 
     def _draw_remote(self, layout: bpy.types.UILayout) -> None:
         where = remote.address(places.remote_connection_path())
-        layout.label(text=where or "No connection file was chosen yet", icon="LINKED" if where else "ERROR")
+        if where:
+            layout.label(text=where, icon="LINKED")
         row = layout.row(align=True)
         row.operator("make_real.choose_connection", icon="FILEBROWSER")
         row.operator("make_real.paste_connection", icon="PASTEDOWN")
@@ -124,6 +132,18 @@ class MakeRealPreferences(bpy.types.AddonPreferences):
                 row.operator("make_real.remove_backend", icon="TRASH")
         for name in ("torch", "install_folder", "program", "device", "model_folder", "keep_running"):
             layout.prop(self, name)
+
+
+def _draw_state(layout: bpy.types.UILayout, context: bpy.types.Context, line: "StatusLine") -> None:
+    row = layout.row()
+    if line.fraction is None:
+        row.label(text=line.text, icon="INFO")
+    else:
+        row.progress(factor=line.fraction, type="BAR", text=line.text)
+    if line.button not in STANDING_BELOW:
+        row.operator(line.button)
+    for number, text in enumerate(line.problem):
+        draw_text(layout, context, text, "BLANK1" if number else "ERROR")
 
 
 def get() -> MakeRealPreferences:

@@ -8,7 +8,7 @@ import bpy
 
 FONT = 0
 """Blender's own interface font."""
-BESIDE_TEXT = 70.0
+BESIDE_TEXT = 82.0
 """Pixels of a region's width that no text has, at an interface scale of 1: margins, tabs and the icon."""
 
 

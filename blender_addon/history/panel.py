@@ -33,7 +33,8 @@ class MAKE_REAL_UL_history(bpy.types.UIList):  # noqa: N801  Blender's naming ru
         if shelf.history(context.scene).is_out_of_date(entry):
             row.label(text="", icon="FILE_REFRESH")
         if entry.rating:
-            row.label(text="★" * entry.rating)
+            # Five stars would leave no room for the date.
+            row.label(text=f"{entry.rating}★")
 
 
 class MAKE_REAL_PT_history(InImageEditor, bpy.types.Panel):  # noqa: N801
@@ -74,17 +75,17 @@ def _draw_entry(
     if icon:
         layout.template_icon(icon_value=icon, scale=THUMBNAIL_SCALE)
     _draw_rating(layout, entry)
-    layout.prop(item, "notes", text="", icon="GREASEPENCIL")
+    layout.prop(item, "notes", text="", icon="GREASEPENCIL", placeholder="Notes")
     for text in _facts(entry):
         draw_text(layout, context, text, "BLANK1")
     if shelf.history(scene).is_out_of_date(entry):
         draw_text(
             layout, context, "Out of date: the scene was rendered again and looks different now", "ERROR"
         )
-    row = layout.row(align=True)
-    row.operator("make_real.history_show", icon="IMAGE_DATA")
-    row.operator("make_real.history_use_settings", icon="SETTINGS")
-    draw_start(layout, "make_real.history_reproduce", icon="RECOVER_LAST")
+    column = layout.column(align=True)
+    column.operator("make_real.history_show", icon="IMAGE_DATA")
+    column.operator("make_real.history_use_settings", icon="SETTINGS")
+    draw_start(column, "make_real.history_reproduce", icon="RECOVER_LAST")
 
 
 def _draw_rating(layout: bpy.types.UILayout, entry: Entry) -> None:

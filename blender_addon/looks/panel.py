@@ -37,7 +37,7 @@ def _draw_axis(layout: bpy.types.UILayout, axis: variants.VariantAxis, label: st
     column = layout.column(align=True)
     column.prop(axis, "field", text=label)
     if axis.field == "model":
-        column.prop(axis, "models")
+        column.prop(axis, "models", placeholder="All")
     elif axis.field != variants.NOTHING:
         if axis.field != "seed":
             row = column.row(align=True)
@@ -54,7 +54,7 @@ def _draw_grid(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     try:
         rows = variants.grid(scene.make_real_variants, scene.make_real, pump.models())
     except MakeRealError as problem:
-        draw_text(layout, context, problem.detail, "ERROR")
+        draw_text(layout, context, problem.detail[:1].upper() + problem.detail[1:], "ERROR")
         return
     if len(rows) * len(rows[0]) > 1:
         draw_text(layout, context, f"{len(rows[0])} x {len(rows)}: {len(rows) * len(rows[0])} pictures")

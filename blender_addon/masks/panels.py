@@ -13,7 +13,10 @@ from .selection import active_part
 
 ROLE_ICONS = {"GARMENT": "COLORSET_03_VEC", "PROTECTED": "COLORSET_01_VEC", "FREE": "COLORSET_09_VEC"}
 """The colours of the overlay, as Blender's icons come nearest to them."""
+NAME_SHARE = 0.66
+"""Of a line's width, beside the part's strength."""
 KIND_ICONS = {kind: icon for kind, _name, _description, icon, _number in KINDS}
+NAMES_HINT = "Dress, Sleeve*"
 
 
 class MAKE_REAL_UL_parts(bpy.types.UIList):  # noqa: N801  Blender's naming rule
@@ -22,8 +25,9 @@ class MAKE_REAL_UL_parts(bpy.types.UIList):  # noqa: N801  Blender's naming rule
     def draw_item(self, context, layout, data, item, icon, active_data, active_property) -> None:
         """Draw the part's name, strength and role."""
         row = layout.row(align=True)
-        row.prop(item, "name", text="", emboss=False, icon=ROLE_ICONS[item.role])
-        right = row.row(align=True)
+        columns = row.split(factor=NAME_SHARE, align=True)
+        columns.prop(item, "name", text="", emboss=False, icon=ROLE_ICONS[item.role])
+        right = columns.row(align=True)
         right.active = item.role != "PROTECTED"
         right.prop(item, "strength", text="")
         row.prop(item, "role", text="", icon_only=True)
@@ -67,7 +71,8 @@ def _draw_picks(layout: bpy.types.UILayout, part: bpy.types.PropertyGroup) -> No
         if pick.kind == "IMAGE":
             row.template_ID(pick, "image", open="image.open")
         else:
-            row.prop(pick, pick.kind.lower(), text="", icon=KIND_ICONS[pick.kind])
+            hint = NAMES_HINT if pick.kind == "NAMES" else ""
+            row.prop(pick, pick.kind.lower(), text="", icon=KIND_ICONS[pick.kind], placeholder=hint)
         row.operator("make_real.remove_pick", text="", icon="X").index = index
 
 

@@ -24,6 +24,8 @@ HOVER_S = 0.08
 """Long enough for Blender to notice the mouse and draw."""
 SWEEP_PX = 9
 """Less than half the height of a button."""
+FIRST_HEADER_PX, HEADER_PX = 38, 26
+"""From the upper part of a panel's last button to the next panel's header, and from there to each further one."""
 
 
 def play(story: Callable[[Path], Story]) -> None:
@@ -147,8 +149,7 @@ def press_key(name: str) -> None:
 def move_newest_window(x: int, y: int) -> None:
     """Put the window that was opened last beside the first, and work in the first again. Without a window manager
     they open at one place, and Blender heeds a window's mouse once it was clicked in."""
-    windows = _xdotool("search", "--onlyvisible", "--class", "blender").split()
-    _xdotool("windowmove", windows[-1], str(x), str(y))
+    _xdotool("windowmove", _windows()[-1], str(x), str(y))
     park_mouse()
     press_mouse()
 
@@ -159,6 +160,15 @@ def click(area: bpy.types.Area, kind: str, operator: str) -> Story:
     yield from rest_at(*place)
     press_mouse()
     yield 2 * HOVER_S
+
+
+def click_header(area: bpy.types.Area, last_button: str, number: int) -> Story:
+    """Open or close the sidebar's panel of a number among the closed ones below a button, by its header."""
+    x, top = yield from find_button(area, "UI", last_button)
+    scale = bpy.context.preferences.system.ui_scale
+    yield from rest_at(x, round(top - (FIRST_HEADER_PX + (number - 1) * HEADER_PX) * scale))
+    press_mouse()
+    yield 0.5
 
 
 def drag(start: tuple[int, int], end: tuple[int, int]) -> Story:
@@ -184,12 +194,22 @@ def photograph(path: Path, area: bpy.types.Area | None = None) -> Story:
     park_mouse()
     yield 0.6
     crop = [] if area is None else ["-crop", _geometry(area), "+repage"]
-    subprocess.run(
-        ["import", "-window", "root", *crop, "-dither", "FloydSteinberg", "-colors", "256", "-define",
-         "png:compression-level=9", f"PNG8:{path}"],
-        check=True,
-    )  # fmt: skip
+    _take(path, "-window", "root", *crop)
+
+
+def _take(path: Path, *what: str) -> None:
+    few_colors = ("-dither", "FloydSteinberg", "-colors", "256", "-define", "png:compression-level=9")
+    subprocess.run(["import", *what, *few_colors, f"PNG8:{path}"], check=True)
     print(f"photographed {path.name}", flush=True)
+
+
+def photograph_newest_window(path: Path, width: int, height: int) -> Story:
+    """Photograph the window that was opened last, at a size of its own."""
+    newest = _windows()[-1]
+    _xdotool("windowsize", newest, str(width), str(height))
+    park_mouse()
+    yield 1.5
+    _take(path, "-window", newest)
 
 
 def seen(region: bpy.types.Region) -> np.ndarray:
@@ -200,6 +220,11 @@ def seen(region: bpy.types.Region) -> np.ndarray:
         capture_output=True,
     ).stdout
     return np.frombuffer(raw, np.uint8).reshape(region.height, region.width, 3)
+
+
+def _windows() -> list[str]:
+    """X's numbers of Blender's windows, the oldest first."""
+    return _xdotool("search", "--onlyvisible", "--class", "blender").split()
 
 
 def _geometry(part: bpy.types.Area | bpy.types.Region) -> str:

@@ -27,6 +27,8 @@ GARMENT = ("Dress", "Waistband", "Button")
 RENDER_TIMEOUT_S = 600.0
 TRANSLATION_TIMEOUT_S = 1200.0
 SAMPLES = 24
+HISTORY = 2
+"""Number of the History panel among the closed ones below Garment."""
 
 
 def module(name: str) -> Any:
@@ -41,14 +43,14 @@ def story(out: Path) -> Story:
     yield from render()
     area = stage.area_of("IMAGE_EDITOR")
     yield from pick_garment(area)
-    yield from stage.photograph(out / "panel.png", area)
+    yield from stage.photograph(out / "window_panel.png", area)
     yield from show_masks(area, out)
     yield from make_real(area, out)
     yield from check_result(area)
     yield from check_undo(area)
-    yield from stage.photograph(out / "result.png", area)
     yield from compare(area, out)
-    yield from show_preferences(out)
+    yield from show_history(area, out)
+    yield from show_preferences(area, out)
 
 
 def open_image_editor() -> Story:
@@ -114,7 +116,7 @@ def show_masks(area: bpy.types.Area, out: Path) -> Story:
     yield from stage.until(lambda: changed(area, before) > 0.01, "the overlay", 60.0)
     yield 1.0
     assert changed(area, before) < 0.5, "the overlay covers more than the garment"
-    yield from stage.photograph(out / "masks.png", area)
+    yield from stage.photograph(out / "window_masks.png", area)
     window_manager.make_real_mask_overlay = False
     yield from stage.until(lambda: changed(area, before) < 0.01, "the end of the overlay", 10.0)
 
@@ -138,7 +140,7 @@ def make_real(area: bpy.types.Area, out: Path) -> Story:
         TRANSLATION_TIMEOUT_S,
     )
     assert pump.session().problem is None, pump.session().problem
-    yield from stage.photograph(out / "progress.png", area)
+    yield from stage.photograph(out / "window_progress.png", area)
     yield from stage.until(lambda: pump.session().job is None, "the picture", TRANSLATION_TIMEOUT_S)
     assert pump.session().problem is None, pump.session().problem
     assert len(ticks) > 20, "the timer ran on its own"
@@ -213,17 +215,28 @@ def compare(area: bpy.types.Area, out: Path) -> Story:
         bpy.ops.make_real.compare()
     yield from stage.until(lambda: changed(area, before) > 0.01, "the slider", 60.0)
     yield 1.0
-    yield from stage.photograph(out / "slider.png", area)
+    yield from stage.photograph(out / "window_compare.png", area)
     with stage.within(area):
         bpy.ops.make_real.compare()
     yield 0.5
 
 
-def show_preferences(out: Path) -> Story:
-    """The extension's preferences in their own window, photographed from X as a whole."""
-    bpy.ops.make_real.open_preferences()
+def show_history(area: bpy.types.Area, out: Path) -> Story:
+    """The panel that every result is listed in, rated."""
+    bpy.ops.make_real.history_rate(rating=4)
+    yield from stage.click_header(area, "make_real.mask_overlay", HISTORY)
+    yield from stage.photograph(out / "window_history.png", area)
+    yield from stage.click_header(area, "make_real.mask_overlay", HISTORY)
+
+
+def show_preferences(area: bpy.types.Area, out: Path) -> Story:
+    """The extension's preferences in their own window."""
+    # Blender opens a window where the mouse is, and nothing but a window manager would keep it on the screen.
+    yield from stage.rest_at(area.x + area.width // 2, area.y + area.height // 2)
+    with stage.within(area):
+        bpy.ops.make_real.open_preferences()
     yield 2.0
-    yield from stage.photograph(out / "preferences.png")
+    yield from stage.photograph_newest_window(out / "window_preferences.png", 760, 800)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,9 @@ class Layout:
 
     column = row
 
+    def split(self, factor: float, align: bool = False) -> Layout:
+        return self
+
     def separator(self) -> None:
         pass
 
@@ -61,6 +64,7 @@ class Layout:
         icon: str = "NONE",
         icon_only: bool = False,
         expand: bool = False,
+        placeholder: str = "",
     ) -> None:
         assert icon in ICONS, icon
         assert name in data.bl_rna.properties
