@@ -30,11 +30,13 @@ class MAKE_REAL_UL_history(bpy.types.UIList):  # noqa: N801  Blender's naming ru
         row.label(
             text=f"{entry.number:04}  {_when(entry)}", icon_value=shelf.icon(context.scene, item.number)
         )
+        marks = row.row(align=True)
+        # Else the marks would take as much room as the date, which needs more.
+        marks.alignment = "RIGHT"
         if shelf.history(context.scene).is_out_of_date(entry):
-            row.label(text="", icon="FILE_REFRESH")
+            marks.label(text="", icon="FILE_REFRESH")
         if entry.rating:
-            # Five stars would leave no room for the date.
-            row.label(text=f"{entry.rating}★")
+            marks.label(text=f"{entry.rating}★")
 
 
 class MAKE_REAL_PT_history(InImageEditor, bpy.types.Panel):  # noqa: N801

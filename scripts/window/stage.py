@@ -163,7 +163,12 @@ def click(area: bpy.types.Area, kind: str, operator: str) -> Story:
 
 
 def click_header(area: bpy.types.Area, last_button: str, number: int) -> Story:
-    """Open or close the sidebar's panel of a number among the closed ones below a button, by its header."""
+    """Open or close a panel of the sidebar by its header.
+
+    Args:
+        last_button: The last one of the panel before the first of them.
+        number: Counted from 1; the ones between must be closed.
+    """
     x, top = yield from find_button(area, "UI", last_button)
     scale = bpy.context.preferences.system.ui_scale
     yield from rest_at(x, round(top - (FIRST_HEADER_PX + (number - 1) * HEADER_PX) * scale))

@@ -27,8 +27,8 @@ GARMENT = ("Dress", "Waistband", "Button")
 RENDER_TIMEOUT_S = 600.0
 TRANSLATION_TIMEOUT_S = 1200.0
 SAMPLES = 24
-HISTORY = 2
-"""Number of the History panel among the closed ones below Garment."""
+GARMENT_PANEL, HISTORY_PANEL = 1, 3
+"""Numbers of panels below the main one, with Looks between them."""
 
 
 def module(name: str) -> Any:
@@ -224,9 +224,12 @@ def compare(area: bpy.types.Area, out: Path) -> Story:
 def show_history(area: bpy.types.Area, out: Path) -> Story:
     """The panel that every result is listed in, rated."""
     bpy.ops.make_real.history_rate(rating=4)
-    yield from stage.click_header(area, "make_real.mask_overlay", HISTORY)
+    panels = (GARMENT_PANEL, HISTORY_PANEL)
+    for panel in panels:
+        yield from stage.click_header(area, "make_real.remove_from_compositor", panel)
     yield from stage.photograph(out / "window_history.png", area)
-    yield from stage.click_header(area, "make_real.mask_overlay", HISTORY)
+    for panel in reversed(panels):
+        yield from stage.click_header(area, "make_real.remove_from_compositor", panel)
 
 
 def show_preferences(area: bpy.types.Area, out: Path) -> Story:
@@ -236,7 +239,7 @@ def show_preferences(area: bpy.types.Area, out: Path) -> Story:
     with stage.within(area):
         bpy.ops.make_real.open_preferences()
     yield 2.0
-    yield from stage.photograph_newest_window(out / "window_preferences.png", 760, 800)
+    yield from stage.photograph_newest_window(out / "window_preferences.png", 760, 620)
 
 
 if __name__ == "__main__":
