@@ -31,7 +31,8 @@ bench: $(VENV)/.ready $(if $(filter $(BENCH_RENDERS),$(RENDERS)),$(BPY_5_0))  ##
 TEST_JOBS ?= 2
 SYNC := $(if $(filter output-sync,$(.FEATURES)),--output-sync=recurse)
 
-test: check  ## Every check and test
+# Environments first, one by one: two package managers at once would lock each other out.
+test: check $(BLENDERS:blender-%=$(BUILD)/bpy-%/.ready)  ## Every check and test
 	@$(MAKE) --no-print-directory --jobs $(TEST_JOBS) $(SYNC) unit $(BLENDERS) $(NEWER_BLENDERS)
 
 check: $(VENV)/.ready  ## Lint, format, types, and the direction of imports
