@@ -51,7 +51,7 @@ class Batch:
 
     request: TranslationRequest
     pictures: list[Picture]
-    coverage: list[Float32[np.ndarray, "height width"]]
+    coverage: list[Float32[Tensor, "height width"]]
     box: Window
     start: Float[Tensor, "pictures 1 rows columns"]
     garment: Float[Tensor, "pictures 1 rows columns"]
@@ -76,7 +76,7 @@ class Batch:
         Raises:
             MakeRealError: INVALID_REQUEST naming the plane; EMPTY_MASK.
         """
-        pictures = [read_picture(planes) for planes in batch]
+        pictures = [read_picture(planes, model.device) for planes in batch]
         if len({picture.garment.shape for picture in pictures}) != 1:
             raise MakeRealError(ErrorCode.INVALID_REQUEST, "the pictures of a batch must have one size")
         regions = [divide(picture, request, model) for picture in pictures]
@@ -104,24 +104,23 @@ class Batch:
         """Whether any cell is translated at all."""
         return bool(self.start.any())
 
-    def renders(self, device: torch.device) -> list[Float[Tensor, "1 3 box_height box_width"]]:
+    def renders(self) -> list[Float[Tensor, "1 3 box_height box_width"]]:
         """The box of every picture as the network sees it."""
-        return [self._cut(picture.seen, device) for picture in self.pictures]
+        return [self._cut(picture.seen) for picture in self.pictures]
 
-    def garments(self, device: torch.device) -> list[Float[Tensor, "1 1 box_height box_width"]]:
+    def garments(self) -> list[Float[Tensor, "1 1 box_height box_width"]]:
         """The box of every garment's coverage."""
-        return [self._cut(picture.garment[..., None], device) for picture in self.pictures]
+        return [self._cut(picture.garment[None]) for picture in self.pictures]
 
     def paste(
         self, results: Sequence[Float[Tensor, "1 3 box_height box_width"]]
-    ) -> list[Float32[np.ndarray, "height width 3"]]:
+    ) -> list[Float32[Tensor, "3 height width"]]:
         """The whole pictures, with the box exchanged for its result."""
         whole = []
         for picture, result in zip(self.pictures, results, strict=True):
-            image = picture.seen.copy()
-            place = self.box.cut(image.transpose(2, 0, 1), self.factor)
-            _, height, width = place.shape
-            place[:] = result[0, :, :height, :width].cpu().numpy()
+            image = picture.seen.clone()
+            place = self.box.cut(image, self.factor)
+            place.copy_(result[0, :, : place.shape[1], : place.shape[2]])
             whole.append(image)
         return whole
 
@@ -132,8 +131,6 @@ class Batch:
         return TextureLock(control, self.windows, self.garment, nodes, self.request.texture_lock)
 
     def _cut(
-        self, plane: Float32[np.ndarray, "height width channels"], device: torch.device
+        self, plane: Float32[Tensor, "channels height width"]
     ) -> Float[Tensor, "1 channels box_height box_width"]:
-        padded = pad_to_multiple(plane, self.pixel_multiple)
-        box = self.box.cut(padded.transpose(2, 0, 1), self.factor)
-        return torch.from_numpy(np.ascontiguousarray(box))[None].to(device)
+        return self.box.cut(pad_to_multiple(plane, self.pixel_multiple), self.factor)[None]

@@ -12,10 +12,13 @@ Lightness, and every finer variation of colour that the network drew, stay.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .constants import constant
 from .filters import masked_blur
 
 RELATIVE_SIGMA = 1 / 48
@@ -73,9 +76,10 @@ def from_oklab(lab: Float[Tensor, "1 3 height width"]) -> Float[Tensor, "1 3 hei
 
 
 def _mix(matrix: tuple[tuple[float, ...], ...], image: Tensor) -> Tensor:
-    return torch.einsum("oc,bchw->bohw", image.new_tensor(matrix), image)
+    return torch.einsum("oc,bchw->bohw", constant(matrix, image), image)
 
 
+@lru_cache
 def _inverse(matrix: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
     inverse = torch.linalg.inv(torch.tensor(matrix, dtype=torch.float64))
     return tuple(tuple(row) for row in inverse.tolist())

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .constants import constant
+
 D65 = (0.95047, 1.0, 1.08883)
 LINEAR_TO_XYZ = (
     (0.4124564, 0.3575761, 0.1804375),
@@ -18,7 +20,7 @@ LINEAR_TO_XYZ = (
 def srgb_to_lab(image: Float[Tensor, "*pixels 3"]) -> Float[Tensor, "*pixels 3"]:
     """CIE L*a*b* under D65 of display-referred sRGB, 0..1."""
     linear = torch.where(image <= 0.04045, image / 12.92, ((image + 0.055) / 1.055) ** 2.4)
-    ratio = linear @ image.new_tensor(LINEAR_TO_XYZ).T / image.new_tensor(D65)
+    ratio = linear @ constant(LINEAR_TO_XYZ, image).T / constant(D65, image)
     delta = 6 / 29
     root = ratio.clamp_min(delta**3) ** (1 / 3)
     x, y, z = torch.where(ratio > delta**3, root, ratio / (3 * delta**2) + 4 / 29).unbind(-1)

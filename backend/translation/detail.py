@@ -31,12 +31,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .constants import constant
 from .filters import gaussian_blur
 
 SIGMAS = (1.0, 2.0, 4.0)
 """Band edges in pixels; the last is half a latent cell of an f8 autoencoder."""
 NOISE_FLOOR = 1e-5
 """Local energy below which nothing is told apart: (0.8 / 255) squared."""
+LUMA = (0.2126, 0.7152, 0.0722)
 LIGHT_RANGE = (0.5, 2.0)
 """Bounds of the change of light that detail follows."""
 
@@ -86,5 +88,5 @@ def _inner(
 
 
 def _luma(image: Float[Tensor, "1 3 height width"]) -> Float[Tensor, "1 1 height width"]:
-    luma: Tensor = torch.einsum("bchw,c->bhw", image, image.new_tensor((0.2126, 0.7152, 0.0722)))[:, None]
+    luma: Tensor = torch.einsum("bchw,c->bhw", image, constant(LUMA, image))[:, None]
     return luma

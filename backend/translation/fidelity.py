@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import sys
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float32
 from torch import Tensor
 
 from .alignment import displacement
 from .colour_difference import ciede2000, srgb_to_lab
+from .constants import constant
+from .detail import LUMA
 from .filters import gaussian_blur
 
 ALIGNMENT_LIMIT = 0.25
@@ -23,22 +24,18 @@ COLOUR_LIMIT = 3.0
 """Mean CIEDE2000 above which the colour is called drifted: a difference that is seen at a glance."""
 MARGIN = 16
 """Pixels around the garment's box that the filters may look at."""
-LUMA = (0.2126, 0.7152, 0.0722)
-CPU = torch.device("cpu")
 
 
 def measure(
-    render: Float32[np.ndarray, "height width 3"],
-    result: Float32[np.ndarray, "height width 3"],
-    garment: Float32[np.ndarray, "height width"],
-    device: torch.device = CPU,
+    render: Float32[Tensor, "3 height width"],
+    result: Float32[Tensor, "3 height width"],
+    garment: Float32[Tensor, "height width"],
 ) -> dict[str, float]:
-    """Compare a result with its render.
+    """Compare a result with its render, on the device where they are.
 
     Args:
         render, result: Display-referred sRGB, 0..1.
         garment: Coverage, 0..1, not all 0.
-        device: Where to compute.
 
     Returns:
         `ssim_garment`: mean SSIM of the luma, 1 is equal (Wang et al. 2004; Gaussian window of 1.5 pixels).
@@ -46,17 +43,15 @@ def measure(
         `highpass_garment`: correlation of the lumas finer than 2 pixels, 1 is equal.
         `alignment_px`: displacement in pixels, see `alignment`.
     """
-    box = tuple(_span(np.asarray(garment.any(axis))) for axis in (1, 0))
-    first, second, mask = (
-        torch.from_numpy(np.ascontiguousarray(plane[box])).to(device) for plane in (render, result, garment)
-    )
-    lumas = [(image @ image.new_tensor(LUMA))[None, None] for image in (first, second)]
-    weight = mask[None, None]
+    rows, columns = (_span(garment.any(axis)) for axis in (1, 0))
+    weight = garment[rows, columns][None, None]
+    first, second = (image[:, rows, columns].movedim(0, -1) for image in (render, result))
+    lumas = [(image @ constant(LUMA, image))[None, None] for image in (first, second)]
     fine = [luma - gaussian_blur(luma, 2.0) for luma in lumas]
     soft = gaussian_blur(weight, 2.0) * weight
     figures = {
         "ssim_garment": _mean(_ssim(*lumas), weight),
-        "delta_e_garment": _mean(ciede2000(srgb_to_lab(first), srgb_to_lab(second)), mask),
+        "delta_e_garment": _mean(ciede2000(srgb_to_lab(first), srgb_to_lab(second)), weight),
         "highpass_garment": _correlation(fine[0], fine[1], weight),
         "alignment_px": displacement(*(plane[0, 0] for plane in (*fine, soft))),
     }
@@ -64,10 +59,10 @@ def measure(
     return dict(zip(figures, values, strict=True))
 
 
-def _span(covered: Bool[np.ndarray, " length"]) -> slice:
+def _span(covered: Bool[Tensor, " length"]) -> slice:
     """From the first to the last that is covered, with a margin."""
-    (places,) = np.nonzero(covered)
-    return slice(max(int(places[0]) - MARGIN, 0), int(places[-1]) + MARGIN + 1)
+    places = covered.nonzero()[:, 0].tolist()
+    return slice(max(places[0] - MARGIN, 0), places[-1] + MARGIN + 1)
 
 
 def drift_warnings(report: dict[str, float]) -> list[str]:

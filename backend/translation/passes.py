@@ -29,25 +29,17 @@ class Passes:
         model: Its network is controlled by `control` while passes are made.
         control: Injected into the network.
         pictures: Pictures in a batch.
-        coded: Rows and columns of the autoencoder's windows.
 
     Attributes:
         feature_bytes: Bytes of the features of one source pass.
     """
 
-    def __init__(
-        self,
-        model: Model,
-        control: TextureControl,
-        pictures: int,
-        rows: int,
-        columns: int,
-        coded: tuple[int, int],
-    ) -> None:
+    def __init__(self, model: Model, control: TextureControl, pictures: int, rows: int, columns: int) -> None:
         self._model = model
         self._control = control
         self._shape = (pictures, rows, columns)
-        self._coded = coded
+        self._coded: set[tuple[int, int]] = set()
+        self._fast = False
         self._memory = control.allocate(pictures, rows, columns, model.device)
         self._told: dict[int, dict[str, Any]] = {}
         self._replays: dict[tuple[Mode, int], Replay] = {}
@@ -84,22 +76,41 @@ class Passes:
         for layer in self._memory:
             layer.gate.zero_()
 
+    def begin(self, coded: tuple[int, int]) -> bool:
+        """Begin a translation; the fast path makes all of it or nothing.
+
+        Args:
+            coded: Rows and columns of the windows that the autoencoder will see.
+
+        Returns:
+            Whether both kinds of pass, the real one under two texts, and the autoencoder are prepared.
+        """
+        self._coded.add(coded)
+        self._fast = not self._unrecorded() and self._model.autoencoder.is_fast(*coded)
+        return self._fast
+
     @property
-    def is_fast(self) -> bool:
-        """Whether both kinds of pass, the real one under two texts, are recorded and the autoencoder compiled."""
-        return len(self._replays) == 2 and self._model.autoencoder.is_fast(*self._coded)
+    def waiting(self) -> bool:
+        """Whether there is something to prepare."""
+        return bool(self._unrecorded() or self._uncompiled())
 
     def prepare(self) -> None:
-        """Make the next part fast that is not yet, on CUDA. Takes seconds to a minute."""
-        empty, negative = self._model.empty, self._model.negative or self._model.empty
-        if (Mode.LOCK, 2) not in self._replays:
-            self._record(Mode.LOCK, (empty, negative))
-        elif (Mode.CAPTURE, 1) not in self._replays:
-            self._record(Mode.CAPTURE, (empty,))
+        """Make one part fast, on CUDA. Takes seconds to a minute."""
+        if missing := self._unrecorded():
+            mode, texts = missing[0]
+            self._replays[mode, len(texts)] = self._record(mode, texts)
         else:
-            self._model.autoencoder.prepare(*self._coded)
+            self._model.autoencoder.prepare(*self._uncompiled()[0])
 
-    def _record(self, mode: Mode, texts: Sequence[Conditioning]) -> None:
+    def _unrecorded(self) -> list[tuple[Mode, tuple[Conditioning, ...]]]:
+        empty, negative = self._model.empty, self._model.negative or self._model.empty
+        kinds = [(Mode.LOCK, (empty, negative)), (Mode.CAPTURE, (empty,))]
+        return [(mode, texts) for mode, texts in kinds if (mode, len(texts)) not in self._replays]
+
+    def _uncompiled(self) -> list[tuple[int, int]]:
+        return [coded for coded in self._coded if not self._model.autoencoder.is_fast(*coded)]
+
+    def _record(self, mode: Mode, texts: Sequence[Conditioning]) -> Replay:
         pictures, rows, columns = self._shape
         channels = int(self._model.unet.config.in_channels)
         latents = torch.zeros(
@@ -107,15 +118,13 @@ class Passes:
         )
         self._control.switch(mode, self._memory)
         told = self._tell(texts)
-        self._replays[mode, len(texts)] = record(
-            lambda latents, timestep: self._model.run(latents, timestep, told), latents
-        )
+        return record(lambda latents, timestep: self._model.run(latents, timestep, told), latents)
 
     def _pass(
         self, mode: Mode, latents: Tensor, timestep: int, texts: Sequence[Conditioning]
     ) -> Float[Tensor, "batch channels rows columns"]:
         replay = self._replays.get((mode, len(texts)))
-        if replay is not None and self.is_fast:
+        if replay is not None and self._fast:
             predicted = replay(latents, timestep)
         else:
             self._control.switch(mode, self._memory)

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float32, Shaped
+from torch import Tensor
 
 from protocol.errors import ErrorCode, MakeRealError
 from protocol.planes import PlaneName
@@ -18,14 +20,15 @@ BACKDROP = 0.8
 
 FULL_RANGE = {"uint8": 255.0, "uint16": 65535.0, "float16": 1.0, "float32": 1.0}
 """Value of 1.0 in each element type that a plane may have."""
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A checked job's pixels.
+    """A checked job's pixels, on the device where they are translated.
 
     Args:
-        pixels: The image plane as it came.
+        pixels: The image plane as it came, on the host.
         seen: RGB as the network sees it, 0..1, transparent pixels over `BACKDROP`.
         visible: Where alpha is above 0.
         garment: Coverage of the garment, 0..1.
@@ -35,15 +38,17 @@ class Picture:
     """
 
     pixels: Shaped[np.ndarray, "height width channels"]
-    seen: Float32[np.ndarray, "height width 3"]
-    visible: Bool[np.ndarray, "height width"]
-    garment: Float32[np.ndarray, "height width"]
-    protected: Float32[np.ndarray, "height width"]
-    free: Float32[np.ndarray, "height width"]
-    strength: Float32[np.ndarray, "height width"]
+    seen: Float32[Tensor, "3 height width"]
+    visible: Bool[Tensor, "height width"]
+    garment: Float32[Tensor, "height width"]
+    protected: Float32[Tensor, "height width"]
+    free: Float32[Tensor, "height width"]
+    strength: Float32[Tensor, "height width"]
 
 
-def read_picture(planes: Mapping[PlaneName, Shaped[np.ndarray, "*shape"]]) -> Picture:
+def read_picture(
+    planes: Mapping[PlaneName, Shaped[np.ndarray, "*shape"]], device: torch.device = CPU
+) -> Picture:
     """Check the planes of a job and make the network's view of them.
 
     Without a garment plane everything that is not free is garment; without a protected plane nothing is
@@ -58,36 +63,32 @@ def read_picture(planes: Mapping[PlaneName, Shaped[np.ndarray, "*shape"]]) -> Pi
     if pixels.ndim != 3 or pixels.shape[2] not in (3, 4) or 0 in pixels.shape:
         raise _invalid(PlaneName.IMAGE, f"must be (height, width, 3 or 4), not {pixels.shape}")
     shape = pixels.shape[:2]
-    visible = pixels[..., 3] > 0 if pixels.shape[2] == 4 else np.ones(shape, np.bool_)
-    free = _fractions(planes, PlaneName.FREE, shape, default=0.0)
-    garment = _fractions(planes, PlaneName.GARMENT, shape, default=1 - free)
+    _check(PlaneName.IMAGE, pixels)
+    values = _values(pixels, device)
+    free = _fractions(planes, PlaneName.FREE, torch.zeros(shape, device=device))
+    garment = _fractions(planes, PlaneName.GARMENT, 1 - free)
     if not garment.any():
         raise MakeRealError(ErrorCode.EMPTY_MASK)
     return Picture(
         pixels=pixels,
-        seen=see(pixels),
-        visible=visible,
+        seen=_see(values, pixels.dtype),
+        visible=values[3] > 0 if len(values) == 4 else torch.ones(shape, dtype=torch.bool, device=device),
         garment=garment,
-        protected=_fractions(planes, PlaneName.PROTECTED, shape, default=0.0),
+        protected=_fractions(planes, PlaneName.PROTECTED, torch.zeros(shape, device=device)),
         free=free,
-        strength=_fractions(planes, PlaneName.STRENGTH, shape, default=1.0),
+        strength=_fractions(planes, PlaneName.STRENGTH, torch.ones(shape, device=device)),
     )
 
 
-def see(pixels: Shaped[np.ndarray, "height width channels"]) -> Float32[np.ndarray, "height width 3"]:
+def see(
+    pixels: Shaped[np.ndarray, "height width channels"], device: torch.device
+) -> Float32[Tensor, "3 height width"]:
     """RGB 0..1 of an image plane, over `BACKDROP` where it is transparent."""
-    values = _to_float(PlaneName.IMAGE, pixels).clip(0, 1)
-    return (
-        values[..., :3] * values[..., 3:] + BACKDROP * (1 - values[..., 3:])
-        if values.shape[2] == 4
-        else values
-    )
+    return _see(_values(pixels, device), pixels.dtype)
 
 
 def compose(
-    picture: Picture,
-    result: Float32[np.ndarray, "height width 3"],
-    coverage: Float32[np.ndarray, "height width"],
+    picture: Picture, result: Float32[Tensor, "3 height width"], coverage: Float32[Tensor, "height width"]
 ) -> Shaped[np.ndarray, "height width channels"]:
     """The image plane with the change from `picture.seen` to `result` added where `coverage` says so.
 
@@ -95,41 +96,67 @@ def compose(
 
     Where coverage or alpha is 0, and in the alpha channel, the bytes are the input's.
     """
-    scale = FULL_RANGE[picture.pixels.dtype.name]
-    change = coverage[..., None].astype(np.float64) * (result - picture.seen) * scale
-    values = np.clip(picture.pixels[..., :3] + change, 0, scale)
-    if picture.pixels.dtype.kind == "u":
-        values = np.rint(values)
+    dtype = picture.pixels.dtype
+    scale = FULL_RANGE[dtype.name]
+    values = _values(picture.pixels, result.device)
+    changed = (values[:3] + coverage * (result - picture.seen) * scale).clamp(0, scale)
+    if dtype.kind == "u":
+        changed = changed.round()
     translated = (coverage > 0) & picture.visible
-    output = picture.pixels.copy()
-    output[translated, :3] = values[translated].astype(output.dtype)
-    return output
+    composed = torch.cat([torch.where(translated, changed, values[:3]), values[3:]])
+    return _elements(composed.permute(1, 2, 0), dtype)
+
+
+def _see(values: Float32[Tensor, "channels height width"], dtype: np.dtype[Any]) -> Tensor:
+    values = (values / FULL_RANGE[dtype.name]).clamp(0, 1)
+    if len(values) == 3:
+        return values
+    return values[:3] * values[3] + BACKDROP * (1 - values[3])
 
 
 def _fractions(
     planes: Mapping[PlaneName, Shaped[np.ndarray, "*shape"]],
     name: PlaneName,
-    shape: tuple[int, ...],
-    default: float | Float32[np.ndarray, "height width"],
-) -> Float32[np.ndarray, "height width"]:
+    default: Float32[Tensor, "height width"],
+) -> Float32[Tensor, "height width"]:
     if name not in planes:
-        return np.full(shape, default, np.float32)
-    if planes[name].shape != shape:
-        raise _invalid(name, f"must be {shape} like the image, not {planes[name].shape}")
-    fractions = _to_float(name, planes[name])
-    if fractions.min() < 0 or fractions.max() > 1:
+        return default
+    plane = planes[name]
+    if plane.shape != default.shape:
+        raise _invalid(name, f"must be {tuple(default.shape)} like the image, not {plane.shape}")
+    _check(name, plane)
+    if plane.dtype.kind == "f" and (plane.min() < 0 or plane.max() > 1):
         raise _invalid(name, "must have values from 0 to 1")
-    return fractions
+    return _values(plane[..., None], default.device)[0] / FULL_RANGE[plane.dtype.name]
 
 
-def _to_float(name: PlaneName, plane: Shaped[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
-    scale = FULL_RANGE.get(plane.dtype.name)
-    if scale is None:
+def _check(name: PlaneName, plane: Shaped[np.ndarray, "*shape"]) -> None:
+    if plane.dtype.name not in FULL_RANGE:
         raise _invalid(name, f"must be one of {', '.join(FULL_RANGE)}, not {plane.dtype.name}")
-    values: np.ndarray[Any, np.dtype[np.float32]] = plane.astype(np.float32) / np.float32(scale)
-    if not np.isfinite(values).all():
+    if plane.dtype.kind == "f" and not np.isfinite(plane).all():
         raise _invalid(name, "must have finite values")
-    return values
+
+
+def _values(
+    plane: Shaped[np.ndarray, "height width channels"], device: torch.device
+) -> Float32[Tensor, "channels height width"]:
+    """A plane's numbers as they are, which may lie in the plane's own memory; it travels in its own element type."""
+    wide = plane.dtype == np.uint16
+    # Torch computes with signed 16 bits only.
+    elements = np.ascontiguousarray(plane.view(np.int16) if wide else plane)
+    values = torch.from_numpy(elements).to(device).permute(2, 0, 1)
+    return (values.int() & 0xFFFF).float() if wide else values.float()
+
+
+def _elements(
+    values: Float32[Tensor, "height width channels"], dtype: np.dtype[Any]
+) -> Shaped[np.ndarray, "height width channels"]:
+    """The inverse of `_values`."""
+    if dtype == np.uint16:
+        wide: Shaped[np.ndarray, "height width channels"] = values.int().to(torch.int16).cpu().numpy()
+        return np.ascontiguousarray(wide).view(np.uint16)
+    target = {"uint8": torch.uint8, "float16": torch.float16, "float32": torch.float32}[dtype.name]
+    return np.ascontiguousarray(values.to(target).cpu().numpy())
 
 
 def _invalid(name: PlaneName, reason: str) -> MakeRealError:

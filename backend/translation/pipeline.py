@@ -78,7 +78,7 @@ class Translator:
     def __init__(self, model: Model) -> None:
         self.model = model
         self._control = TextureControl(model.unet)
-        self._passes: OrderedDict[tuple[int, ...], Passes] = OrderedDict()
+        self._passes: OrderedDict[tuple[int, int, int], Passes] = OrderedDict()
         self._sources = SourceCache.for_device(model.device)
 
     @classmethod
@@ -132,59 +132,9 @@ class Translator:
                 plan does not fit either.
         """
         progress = Progress(on_progress, is_cancelled, self.model.device)
-        work = Batch.read(request, batch, self.model)
-        recipes = [write_recipe(request, self.model, planes) for planes in batch]
-        if self.model.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(self.model.device)
-        images = [picture.pixels.copy() for picture in work.pictures]
-        if work.moves:
-            # Kernels chosen by timing would differ from run to run, and with them the bytes.
-            with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
-                results, how = self._within_memory(work, recipes, progress)
-            for recipe in recipes:
-                recipe.update(how)
-            images = [
-                compose(picture, result, coverage)
-                for picture, result, coverage in zip(work.pictures, results, work.coverage, strict=True)
-            ]
-        translations = []
-        for picture, image, recipe in zip(work.pictures, images, recipes, strict=True):
-            report = measure(picture.seen, see(image), picture.garment, self.model.device)
-            recipe["fidelity"] = dict(report)
-            if (peak := peak_memory_bytes(self.model.device)) is not None:
-                report["peak_memory_bytes"] = float(peak)
-            recipe["warnings"] = self._warnings(request, report)
-            translations.append(Translation(image, report, progress.seconds, recipe))
-        return translations
-
-    @torch.inference_mode()
-    def prepare(self) -> bool:
-        """Do one part of what makes later translations of the sizes seen so far faster; seconds to a minute.
-
-        Returns:
-            Whether something is left to do. On the CPU there is never anything.
-        """
-        waiting = [passes for passes in self._passes.values() if not passes.is_fast]
-        if self.model.device.type != "cuda" or not waiting:
-            return False
-        flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
-        with flags, self._control:
-            waiting[-1].prepare()
-        return len(waiting) > 1 or not waiting[-1].is_fast
-
-    def _within_memory(
-        self, work: Batch, recipes: Sequence[dict[str, Any]], progress: Progress
-    ) -> tuple[list[Float32[np.ndarray, "height width 3"]], dict[str, Any]]:
-        """The results, and what recipes say about how they were made."""
-        needs = needs_of(work, self.model, self._control)
-        if choose(needs, free_bytes(self.model.device)) is not PLANS[0]:
-            self._sources.make_room()
-        chosen = choose(needs, free_bytes(self.model.device))
-        for plan in (chosen, PLANS[-1]):
+        for smallest in (False, True):
             try:
-                return self._render_to_real(
-                    work, plan, int(plan.features * needs.features), recipes, progress
-                )
+                return self._translate(request, batch, smallest, progress)
             except torch.OutOfMemoryError as error:
                 detail = str(error).split(". ")[0]
             # Only here, after the handler has let go of the failed frames, is their memory free.
@@ -193,17 +143,63 @@ class Translator:
             torch.cuda.empty_cache()
         raise MakeRealError(ErrorCode.OUT_OF_MEMORY, detail)
 
+    @torch.inference_mode()
+    def prepare(self) -> bool:
+        """Do one part of what makes later translations of the sizes seen so far faster; seconds to a minute.
+
+        Returns:
+            Whether something is left to do. On the CPU there is never anything.
+        """
+        waiting = [passes for passes in self._passes.values() if passes.waiting]
+        if self.model.device.type != "cuda" or not waiting:
+            return False
+        flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
+        with flags, self._control:
+            waiting[-1].prepare()
+        return any(passes.waiting for passes in waiting)
+
+    def _translate(
+        self, request: TranslationRequest, batch: Sequence[Planes], smallest: bool, progress: Progress
+    ) -> list[Translation]:
+        """Translate under the plan that fits, or under the smallest."""
+        if self.model.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.model.device)
+        work = Batch.read(request, batch, self.model)
+        recipes = [write_recipe(request, self.model, planes) for planes in batch]
+        images = [(picture.pixels.copy(), picture.seen) for picture in work.pictures]
+        if work.moves:
+            # Kernels chosen by timing would differ from run to run, and with them the bytes.
+            with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+                results, how = self._render_to_real(work, self._plan(work, smallest), recipes, progress)
+            for recipe in recipes:
+                recipe.update(how)
+            composed = (compose(*each) for each in zip(work.pictures, results, work.coverage, strict=True))
+            images = [(image, see(image, self.model.device)) for image in composed]
+        translations = []
+        for picture, (image, seen), recipe in zip(work.pictures, images, recipes, strict=True):
+            report = measure(picture.seen, seen, picture.garment)
+            recipe["fidelity"] = dict(report)
+            if (peak := peak_memory_bytes(self.model.device)) is not None:
+                report["peak_memory_bytes"] = float(peak)
+            recipe["warnings"] = self._warnings(request, report)
+            translations.append(Translation(image, report, progress.seconds, recipe))
+        return translations
+
+    def _plan(self, work: Batch, smallest: bool) -> Plan:
+        """The plan that fits into what is free; what is kept of other pictures makes room for it."""
+        needs = needs_of(work, self.model, self._control)
+        if choose(needs, free_bytes(self.model.device)) is not PLANS[0]:
+            self._sources.make_room()
+        return PLANS[-1] if smallest else choose(needs, free_bytes(self.model.device))
+
     def _render_to_real(
-        self,
-        work: Batch,
-        plan: Plan,
-        feature_bytes: int,
-        recipes: Sequence[dict[str, Any]],
-        progress: Progress,
-    ) -> tuple[list[Float32[np.ndarray, "height width 3"]], dict[str, Any]]:
+        self, work: Batch, plan: Plan, recipes: Sequence[dict[str, Any]], progress: Progress
+    ) -> tuple[list[Float32[Tensor, "3 height width"]], dict[str, Any]]:
+        """The results, and what recipes say about how they were made."""
         request = work.request
         passes = self._passes_for(work, plan)
-        how: dict[str, Any] = {"plan": plan.name, "kernels": "compiled" if passes.is_fast else "eager"}
+        fast = passes.begin(window_size(work.box.height, work.box.width, plan.area))
+        how: dict[str, Any] = {"plan": plan.name, "kernels": "compiled" if fast else "eager"}
         source = self._sources.open(
             source_key(
                 model=recipes[0]["model"],
@@ -216,23 +212,20 @@ class Translator:
             )
         )
         how["reused"] = len(source.noise)
-        renders, garments = work.renders(self.model.device), work.garments(self.model.device)
+        renders, garments = work.renders(), work.garments()
         with progress.stage(Stage.ENCODING, 1) as done, autoencoder_at_work(self.model, plan) as autoencoder:
             if not source.latents:
-                latents = torch.cat(
-                    [autoencoder.encode(render, plan.area, passes.is_fast) for render in renders]
-                )
+                latents = torch.cat([autoencoder.encode(render, plan.area, fast) for render in renders])
                 source.latents.append(latents.to(self.model.latents_dtype))
             done()
         with network_at_work(self.model, plan):
-            latents = self._walk(work, source, passes, feature_bytes, progress)
+            kept = int(plan.features * needs_of(work, self.model, self._control).features)
+            latents = self._walk(work, source, passes, kept, progress)
         with progress.stage(Stage.DECODING, 3) as done, autoencoder_at_work(self.model, plan) as autoencoder:
-            outputs = [autoencoder.decode(each, plan.area, passes.is_fast) for each in latents.split(1)]
+            outputs = [autoencoder.decode(each, plan.area, fast) for each in latents.split(1)]
             done()
             if source.round_trip is None:
-                decoded = [
-                    autoencoder.decode(each, plan.area, passes.is_fast) for each in source.latents[0].split(1)
-                ]
+                decoded = [autoencoder.decode(each, plan.area, fast) for each in source.latents[0].split(1)]
                 source.round_trip = torch.cat(decoded)
             done()
             results = []
@@ -298,10 +291,10 @@ class Translator:
             # is linear, so the inversion's own error cancels, and without guidance the render comes back.
             x = z[n]
             pull: Tensor | None = None
-            random = random_noise(request.seed, x)
             with progress.stage(Stage.DENOISING, n) as done:
                 for i in range(n, 0, -1):
                     if request.variation > 0:
+                        random = random_noise(request.seed, x)
                         x = torch.where(start == i, vary(x, noise[i], random, request.variation, a[i]), x)
                     before, pull = pull, evaluate(partial(real_noise, i), windows) - noise[i]
                     step = pull
@@ -314,15 +307,14 @@ class Translator:
 
     def _passes_for(self, work: Batch, plan: Plan) -> Passes:
         """Passes of the batch's shape; recordings know where the weights lie, so offloading forgets them."""
+        shape = (len(work.pictures), work.windows[0].height, work.windows[0].width)
         if plan.offload:
             self._passes.clear()
-        coded = window_size(work.box.height, work.box.width, plan.area)
-        window = (len(work.pictures), work.windows[0].height, work.windows[0].width)
-        shape = (*window, *coded)
+            return Passes(self.model, self._control, *shape)
         if shape not in self._passes:
             while len(self._passes) >= SHAPES:
                 self._passes.popitem(last=False)
-            self._passes[shape] = Passes(self.model, self._control, *window, coded)
+            self._passes[shape] = Passes(self.model, self._control, *shape)
         self._passes.move_to_end(shape)
         return self._passes[shape]
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
@@ -42,7 +41,7 @@ class Regions:
         garment_steps: The start of the garment where its factor is 1.
     """
 
-    coverage: Float32[np.ndarray, "height width"]
+    coverage: Float32[Tensor, "height width"]
     garment: Float[Tensor, "1 1 rows columns"]
     start: Float[Tensor, "1 1 rows columns"]
     steps: int
@@ -54,19 +53,19 @@ def divide(picture: Picture, request: TranslationRequest, model: Model) -> Regio
     garment_steps = count_steps(request.garment_strength, request.steps)
     rest_steps = count_steps(request.rest_strength, request.steps)
     kept = 1 - picture.protected
-    subject = np.minimum(picture.garment + picture.free, 1)
+    subject = (picture.garment + picture.free).clamp_max(1)
     # Starts in pixels: a region whose factor leaves it less than a step keeps its bytes.
     garment_start, rest_start = picture.strength * garment_steps, picture.strength * rest_steps
     coverage = kept * (subject * _is_step(garment_start) + (1 - subject) * _is_step(rest_start))
     start = kept * (subject * garment_start + (1 - subject) * rest_start)
 
-    def to_cells(plane: Float32[np.ndarray, "height width"]) -> Float[Tensor, "1 1 rows columns"]:
-        padded = torch.from_numpy(pad_to_multiple(plane, model.pixel_multiple))[None, None].to(model.device)
+    def to_cells(plane: Float32[Tensor, "height width"]) -> Float[Tensor, "1 1 rows columns"]:
+        padded = pad_to_multiple(plane[None, None], model.pixel_multiple)
         rows, columns = (side // model.autoencoder.factor for side in padded.shape[-2:])
         return resize_by_area(padded, rows, columns)
 
     return Regions(
-        coverage=coverage.astype(np.float32),
+        coverage=coverage,
         garment=to_cells(picture.garment),
         start=torch.floor(to_cells(start) + ROUNDING),
         steps=max(garment_steps, rest_steps),
@@ -74,5 +73,5 @@ def divide(picture: Picture, request: TranslationRequest, model: Model) -> Regio
     )
 
 
-def _is_step(start: Float32[np.ndarray, "height width"]) -> Bool[np.ndarray, "height width"]:
+def _is_step(start: Float32[Tensor, "height width"]) -> Bool[Tensor, "height width"]:
     return start + ROUNDING >= 1

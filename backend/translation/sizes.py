@@ -3,16 +3,21 @@
 
 from __future__ import annotations
 
-import numpy as np
+import torch
 from jaxtyping import Shaped
+from torch import Tensor
 
 
 def pad_to_multiple(
-    plane: Shaped[np.ndarray, "height width *channels"], multiple: int
-) -> Shaped[np.ndarray, "padded_height padded_width *channels"]:
+    plane: Shaped[Tensor, "*channels height width"], multiple: int
+) -> Shaped[Tensor, "*channels padded_height padded_width"]:
     """Continue a picture by reflection, below and to the right, until both sides are multiples of `multiple`.
 
-    The picture itself keeps its place at the top left, so `padded[:height, :width]` is the picture.
+    The picture itself keeps its place at the top left, so `padded[..., :height, :width]` is the picture.
     """
-    below, right = (-plane.shape[0] % multiple, -plane.shape[1] % multiple)
-    return np.pad(plane, ((0, below), (0, right), *((0, 0),) * (plane.ndim - 2)), mode="symmetric")
+    for axis in (-2, -1):
+        length = plane.shape[axis]
+        if missing := -length % multiple:
+            places = torch.arange(length + missing, device=plane.device) % (2 * length)
+            plane = plane.index_select(axis, torch.minimum(places, 2 * length - 1 - places))
+    return plane

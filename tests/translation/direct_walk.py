@@ -45,6 +45,6 @@ def walk_latents(
         factor=model.autoencoder.factor,
     )
     window = work.windows[0]
-    passes = Passes(model, translator._control, len(latents), window.height, window.width, (rows, columns))
+    passes = Passes(model, translator._control, len(latents), window.height, window.width)
     progress = Progress(lambda *_: None, lambda: False)
     return translator._walk(work, source or Source(latents=[latents]), passes, feature_bytes, progress)

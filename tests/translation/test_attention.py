@@ -170,7 +170,7 @@ def test_the_gate_decides_token_by_token(translators: dict[str, Translator]) -> 
         free = model.predict_noise(latents, 100, model.empty)
         of_source = model.predict_noise(source, 100, model.empty)
         with TextureControl(model.unet) as control:
-            passes = Passes(model, control, 1, 16, 16, (16, 16))
+            passes = Passes(model, control, 1, 16, 16)
             assert torch.equal(passes.source(source, 100), of_source)
             features = passes.captured()
             passes.source(latents, 100)

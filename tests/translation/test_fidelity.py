@@ -8,7 +8,8 @@ from garment_samples import box_mask, picture
 from skimage.metrics import structural_similarity
 
 from backend.translation.colour_difference import ciede2000, srgb_to_lab
-from backend.translation.fidelity import COLOUR_LIMIT, HIGHPASS_LIMIT, SSIM_LIMIT, drift_warnings, measure
+from backend.translation.fidelity import COLOUR_LIMIT, HIGHPASS_LIMIT, SSIM_LIMIT, drift_warnings
+from backend.translation.fidelity import measure as measure_planes
 
 # Published with the formula (Sharma, Wu, Dalal 2005): L1 a1 b1, L2 a2 b2, difference. The pairs probe the hue's
 # discontinuities, the rotation term and near-neutral colours.
@@ -62,6 +63,12 @@ def test_lab_of_known_colours() -> None:
     colours = torch.tensor([(1.0, 1.0, 1.0), (1.0, 0.0, 0.0), (0.0, 0.0, 0.0)])
     expected = torch.tensor([(100, 0, 0), (53.24, 80.09, 67.20), (0, 0, 0)])
     torch.testing.assert_close(srgb_to_lab(colours), expected, atol=0.02, rtol=0)
+
+
+def measure(render: np.ndarray, result: np.ndarray, garment: np.ndarray) -> dict[str, float]:
+    """Of pictures (height width 3)."""
+    first, second = (torch.from_numpy(image.astype(np.float32)).movedim(-1, 0) for image in (render, result))
+    return measure_planes(first, second, torch.from_numpy(garment))
 
 
 def as_float(image: np.ndarray) -> np.ndarray:

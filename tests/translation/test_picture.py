@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from garment_samples import box_mask, picture
 
 from backend.translation.picture import BACKDROP, compose, read_picture
@@ -56,7 +57,7 @@ def test_without_masks_all_is_garment_and_nothing_protected() -> None:
 def test_without_a_garment_mask_all_that_is_not_free_is_garment() -> None:
     free = np.linspace(0, 255, 64).reshape(8, 8).astype(np.uint8)
     read = read_picture({IMAGE: picture(8, 8), PlaneName.FREE: free})
-    np.testing.assert_allclose(read.garment + read.free, 1)
+    torch.testing.assert_close(read.garment + read.free, torch.ones(8, 8))
     with pytest.raises(MakeRealError) as caught:
         read_picture({IMAGE: picture(8, 8), PlaneName.FREE: np.full((8, 8), 255, np.uint8)})
     assert caught.value.code is ErrorCode.EMPTY_MASK
@@ -68,9 +69,9 @@ def test_every_element_type_there_and_back(dtype: str) -> None:
     scale = {"uint8": 255, "uint16": 65535}.get(dtype, 1)
     pixels = (values * scale).astype(dtype)
     read = read_picture({IMAGE: pixels})
-    same = compose(read, read.seen, np.ones((16, 16), np.float32))
+    same = compose(read, read.seen, torch.ones(16, 16))
     assert same.dtype == pixels.dtype and np.array_equal(same, pixels)
-    inverted = compose(read, 1 - read.seen, np.ones((16, 16), np.float32))
+    inverted = compose(read, 1 - read.seen, torch.ones(16, 16))
     np.testing.assert_allclose(
         inverted / scale, 1 - pixels / scale, atol=1e-3 if dtype == "float16" else 1e-6 + 0.5 / scale
     )
@@ -80,7 +81,7 @@ def test_where_coverage_is_zero_the_bytes_stay() -> None:
     pixels = picture(32, 32).astype(np.float32) / 200  # some values are above 1
     coverage = box_mask(32, 32).astype(np.float32) / 255
     read = read_picture({IMAGE: pixels})
-    result = compose(read, 1 - read.seen, coverage)
+    result = compose(read, 1 - read.seen, torch.from_numpy(coverage))
     assert np.array_equal(result[coverage == 0], pixels[coverage == 0])
     assert not np.array_equal(result[coverage == 1], pixels[coverage == 1])
 
@@ -88,8 +89,8 @@ def test_where_coverage_is_zero_the_bytes_stay() -> None:
 def test_alpha_stays_and_transparent_pixels_stay() -> None:
     pixels = np.dstack([picture(32, 32), box_mask(32, 32)])
     read = read_picture({IMAGE: pixels})
-    assert read.seen[0, 0] == pytest.approx(BACKDROP)
-    result = compose(read, np.zeros_like(read.seen), np.ones((32, 32), np.float32))
+    assert read.seen[:, 0, 0].tolist() == pytest.approx([BACKDROP] * 3)
+    result = compose(read, torch.zeros_like(read.seen), torch.ones(32, 32))
     assert np.array_equal(result[..., 3], pixels[..., 3])
     assert np.array_equal(result[pixels[..., 3] == 0], pixels[pixels[..., 3] == 0])
     assert (result[pixels[..., 3] == 255][:, :3] == 0).all()
