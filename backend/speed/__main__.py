@@ -1,16 +1,23 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`python -m backend.speed`: one run, one table. Without CUDA it measures the starter on the CPU."""
+"""`python -m backend.speed`: one run, one table. Without CUDA it measures the starter on the CPU.
+
+Each part of each case is measured by a process of its own; they compile side by side and take turns on the devices to
+be timed.
+"""
 
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import shlex
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,98 +25,136 @@ from typing import Any
 import torch
 
 from .ceilings import measure_ceilings
-from .measure import Case, Figure, as_row, measure, say
+from .measure import Case, as_row, say
+from .processes import CaseProcess, Devices
+from .table import write_table
 from .together import measure_together
 
-SIZES = ((512, 512), (768, 1024), (1024, 1024), (2048, 2048), (3840, 2160))
-BATCHES = {(768, 1024): (4, 8)}
-COLUMNS = ("model", "size", "batch", "GPUs", "method", "s a picture", "GiB", "passes", "TFLOP/s", "where")
+MAIN = ("sd15", 768, 1024)
+"""What is measured in batches, and beside the released procedure."""
+CASES = (
+    ("ours", *MAIN, 1),
+    ("released", *MAIN, 1),
+    ("equality", "starter", 384, 512, 1),
+    ("ours", *MAIN, 8),
+    ("small", *MAIN, 1),
+    ("ours", "starter", 384, 512, 1),
+    ("ours", "sdxl", 1024, 1024, 1),
+    ("ours", "sd15", 2048, 2048, 1),
+    ("ours", "sd15", 512, 512, 1),
+    ("ours", *MAIN, 4),
+    ("ours", "sd15", 1024, 1024, 1),
+    ("ours", "sd15", 3840, 2160, 1),
+)
+"""Part, model, width, height and batch, the most important first."""
+CPU_CASES = (("ours", "starter", 384, 512, 1), ("equality", "starter", 384, 512, 1))
 
 
 def main() -> None:
     """Measure what the arguments say, and write `performance.json` and `performance.md`."""
     options = _options()
     options.output.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + options.limit_s
     record: dict[str, Any] = {
         "command": shlex.join(["python", "-m", "backend.speed", *sys.argv[1:]]),
         "date": datetime.now(UTC).date().isoformat(),
-        "device": _device_name(options.device),
+        "device": _device_name(options.device[0]),
         "versions": {name: version(name) for name in ("torch", "diffusers")},
-        "ceilings": measure_ceilings(options.device),
+        "ceilings": {},
         "log": [],
+        "equality": [],
         "rows": [],
     }
+    writing = threading.Lock()
 
-    def log(text: str) -> None:
-        say(text)
-        record["log"].append(text)
+    def take(told: dict[str, Any], title: str = "") -> None:
+        with writing:
+            for kind, value in told.items():
+                value = f"{title}: {value}" if kind == "log" and title else value
+                say(f"{title} {value}")
+                record["rows" if kind == "row" else kind].append(value)
+            write_table(options.output, record)
 
-    def take(figure: Figure) -> None:
-        say(str(as_row(figure)))
-        record["rows"].append(as_row(figure))
-        _write(options.output, record)
+    devices = Devices(options.device)
+    running: list[CaseProcess] = []
+    together: threading.Thread | None = None
+    for number, (part, case) in enumerate(_cases(options)):
+        while sum(process.is_running for process in running) >= options.jobs and time.monotonic() < deadline:
+            time.sleep(0.2)
+        title = f"{part}, {case.model} {case.width}x{case.height}, batch {case.batch}"
+        if time.monotonic() >= deadline:
+            take({"log": "left out, out of time"}, title)
+            continue
+        case = replace(case, device=devices.names[number % len(devices.names)])
+        listen = partial(take, title=title)
+        running.append(CaseProcess(_arguments(part, case, options), case.device, devices, listen))
+        if number == 0 and len(devices.names) > 1:
+            work = (case, running[0], devices, take, deadline)
+            together = threading.Thread(target=_together, args=work, daemon=True)
+            together.start()
+    for process in running:
+        process.wait(max(0.0, deadline - time.monotonic()))
+    if together is not None:
+        together.join(max(0.0, deadline - time.monotonic()))
+    for process in running:
+        process.stop()
+    if time.monotonic() < deadline:
+        record["ceilings"] = measure_ceilings(options.device[0])
+    write_table(options.output, record)
 
-    for case in _cases(options):
-        title = f"{case.model} {case.width}x{case.height}"
-        log(title)
-        try:
-            for figure in measure(case, options.released, log):
-                take(figure)
-            if case.is_cuda and options.gpus > 1:
-                take(replace(measure_together(case, options.gpus), gpus=options.gpus))
-        except (torch.OutOfMemoryError, RuntimeError, subprocess.SubprocessError) as error:
-            # One that fails is a line of the table too, and the others are still measured.
-            log(f"{title}: {type(error).__name__}: {error}")
-    _write(options.output, record)
+
+def _arguments(part: str, case: Case, options: argparse.Namespace) -> list[str]:
+    numbers = {name: str(getattr(case, name)) for name in ("model", "width", "height", "batch", "repeats")}
+    arguments = ["--part", part, *(text for name, value in numbers.items() for text in (f"--{name}", value))]
+    if part == "equality":
+        arguments += [text for file in options.picture for text in ("--picture", str(file))]
+    return arguments
+
+
+def _together(
+    case: Case, alone: CaseProcess, devices: Devices, take: Callable[..., None], deadline: float
+) -> None:
+    """When the first case has filled the compiler's cache: all devices at once, on frames of their own."""
+    alone.wait(max(0.0, deadline - time.monotonic()))
+    try:
+        figure = measure_together(case, devices, deadline)
+    except subprocess.SubprocessError as error:
+        take({"log": f"{len(devices.names)} devices together: {error}"})
+        return
+    take({"row": as_row(replace(figure, gpus=len(devices.names)))})
 
 
 def _options() -> argparse.Namespace:
-    has_cuda = torch.cuda.is_available()
+    count = torch.cuda.device_count()
     parser = argparse.ArgumentParser(prog="python -m backend.speed", description=__doc__)
-    parser.add_argument("--device", default="cuda:0" if has_cuda else "cpu")
-    parser.add_argument("--model", action="append", choices=("starter", "sd15", "sdxl"))
-    parser.add_argument("--size", action="append", metavar="WIDTHxHEIGHT")
-    parser.add_argument("--batch", action="append", type=int)
-    parser.add_argument("--gpus", type=int, default=torch.cuda.device_count())
+    parser.add_argument("--device", action="append", help="default: every CUDA device, or the CPU")
+    parser.add_argument("--case", action="append", metavar="PART:MODEL:WIDTHxHEIGHT[:BATCH]")
+    parser.add_argument(
+        "--picture", type=Path, action="append", default=[], help="for the starter's equality"
+    )
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--released", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--jobs", type=int, default=6 if count else 1, help="processes side by side")
+    parser.add_argument("--limit-s", type=float, default=3600.0, help="ends then with what it has")
     parser.add_argument("--output", type=Path, default=Path("out/speed"))
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.device = options.device or [f"cuda:{number}" for number in range(count)] or ["cpu"]
+    return options
 
 
-def _cases(options: argparse.Namespace) -> list[Case]:
-    is_cuda = options.device.startswith("cuda")
-    models = options.model or (["sd15", "sdxl", "starter"] if is_cuda else ["starter"])
-    sizes = [tuple(map(int, size.split("x"))) for size in options.size or ()]
-    sizes = sizes or (list(SIZES) if is_cuda else [(384, 512)])
-    return [
-        Case(
-            model,
-            options.device,
-            width,
-            height,
-            tuple(options.batch or (BATCHES.get((width, height), ()) if is_cuda else ())),
-            options.repeats,
-        )
-        for model in models
-        for width, height in sizes
-    ]
+def _cases(options: argparse.Namespace) -> Iterator[tuple[str, Case]]:
+    cases: Sequence[tuple[str, str, int, int, int]] = (
+        CASES if options.device[0].startswith("cuda") else CPU_CASES
+    )
+    if options.case:
+        cases = [_read_case(text) for text in options.case]
+    for part, model, width, height, batch in cases:
+        yield part, Case(model, options.device[0], width, height, batch, options.repeats)
 
 
-def _write(folder: Path, record: dict[str, Any]) -> None:
-    (folder / "performance.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    lines = [
-        f"`{record['command']}`, {record['date']}, {record['device']}",
-        "",
-        f"| {' | '.join(COLUMNS)} |",
-        f"|{'---|' * len(COLUMNS)}",
-    ]
-    for row in record["rows"]:
-        size = f"{row['width']}x{row['height']}"
-        names = ("batch", "gpus", "method", "seconds_per_image", "peak_gib", "unet_passes", "tflops")
-        cells = [row["model"], size, *(row[name] for name in names), row.get("note", "")]
-        lines.append(f"| {' | '.join(map(str, cells))} |")
-    (folder / "performance.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+def _read_case(text: str) -> tuple[str, str, int, int, int]:
+    part, model, size, *batch = text.split(":")
+    width, height = size.split("x")
+    return part, model, int(width), int(height), int(batch[0]) if batch else 1
 
 
 def _device_name(device: str) -> str:

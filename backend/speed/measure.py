@@ -7,6 +7,7 @@ import gc
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ import torch
 from backend.translation import Translation, Translator
 from backend.translation.fidelity import peak_memory_bytes
 from backend.translation.model import Model
+from backend.translation.plans import PLANS, Plan
 from backend.translation.schedule import count_steps
 from protocol import PlaneName, TranslationRequest
 
@@ -27,6 +29,8 @@ REQUEST = TranslationRequest()
 GUIDED = count_steps(REQUEST.garment_strength, REQUEST.steps)
 OURS = GUIDED + 1 + 2 * GUIDED
 VARIANT = 2 * GUIDED
+SMALL_PLAN = PLANS[2]
+"""The plan for a small memory that is measured too."""
 CODINGS = {"released": 1.0, "ours": 1.6, "variant": 0.7}
 """Ways through the autoencoder, in units of there and back: decoding is about 0.7 of that."""
 
@@ -39,7 +43,7 @@ class Case:
         model: `starter`, `sd15` or `sdxl`.
         device: `cpu` or `cuda:<n>`.
         width, height: Of the picture, in pixels.
-        batches: Pictures in the same passes, besides 1.
+        batch: Pictures in the same passes.
         repeats: Pictures that a figure is the median of.
     """
 
@@ -47,7 +51,7 @@ class Case:
     device: str
     width: int
     height: int
-    batches: tuple[int, ...] = ()
+    batch: int = 1
     repeats: int = 3
 
     @property
@@ -74,34 +78,48 @@ class Figure:
     note: str = ""
 
 
-def measure(case: Case, released: bool, log: Callable[[str], None]) -> Iterator[Figure]:
-    """Measure every method of a case; each figure is given as soon as it is known."""
-    if released and case.is_cuda:
-        yield from _measure_released(case, log)
+Log = Callable[[str], None]
+Turn = Callable[[], AbstractContextManager[None]]
+"""Within, the device is this measurement's alone."""
+
+
+def measure_ours(case: Case, log: Log, turn: Turn, plan: Plan | None = None) -> Iterator[Figure]:
+    """Measure our methods; each figure is given as soon as it is known.
+
+    Args:
+        plan: A memory plan to keep to.
+    """
     model = make_model(case.model, case.device, torch.float16 if case.is_cuda else torch.float32)
-    translator, flops = Translator(model), Flops(model, case)
-    cold = translate_timed(translator, case, REQUEST, seed=0)
-    log(f"first picture {cold[0]:.2f} s, of it {cold[1].seconds}")
-    yield flops.figure("eager", 1, *timed(translator, case, REQUEST), OURS)
+    translator, flops = Translator(model, plan), Flops(model, case)
+
+    def figure(method: str, passes: int, *requests: TranslationRequest) -> Figure:
+        with turn():
+            seconds, peak, note = timed(translator, case, *requests or (REQUEST,))
+        return flops.figure(method, case.batch, seconds, peak, note, passes)
+
+    with turn():
+        cold = translate_timed(translator, case, REQUEST, seed=0)
+    log(f"first picture {cold[0]:.2f} s, of it {_told(cold[1].seconds)}")
+    yield figure("eager", OURS)
     if case.is_cuda:
         start = time.perf_counter()
         while translator.prepare():
             pass
-        log(f"prepared in {time.perf_counter() - start:.1f} s")
-        yield flops.figure("compiled", 1, *timed(translator, case, REQUEST), OURS)
+        log(f"fast path prepared in {time.perf_counter() - start:.1f} s")
+        yield figure("compiled", OURS)
     # The picture stays, the look changes.
     looks = [replace(REQUEST, guidance_scale=2.0 + n) for n in range(case.repeats + 1)]
-    yield flops.figure("variant", 1, *timed(translator, case, *looks), VARIANT)
-    for batch in case.batches:
-        translate_timed(translator, case, REQUEST, seed=100, batch=batch)
-        while translator.prepare():
-            pass
-        figures = timed(translator, case, REQUEST, batch=batch)
-        yield flops.figure("compiled" if case.is_cuda else "eager", batch, *figures, OURS)
+    yield figure("variant", VARIANT, *looks)
 
 
-def _measure_released(case: Case, log: Callable[[str], None]) -> Iterator[Figure]:
-    for method, dtype in (("released_fp32", torch.float32), ("released_fp16", torch.float16)):
+def measure_small(case: Case, log: Log, turn: Turn) -> Iterator[Figure]:
+    """Measure our methods under the plan for a small memory."""
+    return measure_ours(case, log, turn, SMALL_PLAN)
+
+
+def measure_released(case: Case, log: Log, turn: Turn) -> Iterator[Figure]:
+    """Measure the released procedure, in 16 bits and as shipped."""
+    for method, dtype in (("released_fp16", torch.float16), ("released_fp32", torch.float32)):
         torch.cuda.empty_cache()
         model = make_model(case.model, case.device, dtype)
         flops = Flops(model, case)
@@ -109,15 +127,16 @@ def _measure_released(case: Case, log: Callable[[str], None]) -> Iterator[Figure
             log(f"{method}: left out, it takes no picture of this size in one piece")
             return
         image = torch.rand(1, 3, case.height, case.width, device=case.device)
-        try:
-            translate_as_released(model, image)
-            torch.cuda.reset_peak_memory_stats()
-            start = time.perf_counter()
-            translate_as_released(model, image)
-            torch.cuda.synchronize()
-        except torch.OutOfMemoryError as error:
-            log(f"{method}: {error}")
-            return
+        with turn():
+            try:
+                translate_as_released(model, image)
+                torch.cuda.reset_peak_memory_stats()
+                start = time.perf_counter()
+                translate_as_released(model, image)
+                torch.cuda.synchronize()
+            except torch.OutOfMemoryError as error:
+                log(f"{method}: {error}")
+                return
         yield flops.figure(method, 1, time.perf_counter() - start, peak_gib(case), "", PASSES)
         del model
         gc.collect()
@@ -169,17 +188,17 @@ def picture(case: Case, seed: int) -> dict[PlaneName, np.ndarray]:
 
 
 def translate_timed(
-    translator: Translator, case: Case, request: TranslationRequest, seed: int, batch: int = 1
+    translator: Translator, case: Case, request: TranslationRequest, seed: int
 ) -> tuple[float, Translation]:
     """Seconds a picture from planes to planes, report and recipe included, and the first translation."""
-    pictures = [picture(case, 1000 * seed + n) for n in range(batch)]
+    pictures = [picture(case, 1000 * seed + n) for n in range(case.batch)]
     start = time.perf_counter()
     translations = translator.translate_batch(request, pictures)
-    return (time.perf_counter() - start) / batch, translations[0]
+    return (time.perf_counter() - start) / case.batch, translations[0]
 
 
 def timed(
-    translator: Translator, case: Case, *requests: TranslationRequest, batch: int = 1
+    translator: Translator, case: Case, *requests: TranslationRequest
 ) -> tuple[float, float | None, str]:
     """Median seconds, peak memory, and where the median's time went.
 
@@ -188,14 +207,16 @@ def timed(
     if case.is_cuda:
         torch.cuda.reset_peak_memory_stats()
     if len(requests) == 1:
-        runs = [
-            translate_timed(translator, case, requests[0], seed, batch) for seed in range(1, case.repeats + 1)
-        ]
+        runs = [translate_timed(translator, case, requests[0], seed) for seed in range(1, case.repeats + 1)]
     else:
         runs = [translate_timed(translator, case, request, 0) for request in requests][1:]
     seconds, translation = sorted(runs, key=lambda run: run[0])[len(runs) // 2]
-    stages = ", ".join(f"{stage} {value / batch:.3f}" for stage, value in translation.seconds.items())
-    return seconds, peak_gib(case), f"{translation.recipe['plan']}; {stages}"
+    parts = {stage: value / case.batch for stage, value in translation.seconds.items()}
+    return seconds, peak_gib(case), f"{translation.recipe['plan']}; {_told(parts)}"
+
+
+def _told(seconds: dict[str, float]) -> str:
+    return ", ".join(f"{stage} {value:.3f}" for stage, value in seconds.items())
 
 
 def peak_gib(case: Case) -> float | None:

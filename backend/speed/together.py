@@ -7,7 +7,9 @@ import argparse
 import json
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import IO, cast
 
@@ -17,32 +19,42 @@ from backend.translation import Translator
 
 from .measure import OURS, REQUEST, Case, Figure, Flops, translate_timed
 from .models import make_model
+from .processes import Devices
 
 FRAMES = 8
 """Frames that each GPU translates."""
 
 
-def measure_together(case: Case, gpus: int) -> Figure:
-    """Seconds a frame when every GPU works on frames of its own. Raises subprocess.SubprocessError."""
+def measure_together(case: Case, devices: Devices, deadline: float) -> Figure:
+    """Seconds a frame when every device works on frames of its own.
+
+    Raises:
+        subprocess.SubprocessError: A worker ended, or there was no time left.
+    """
     size = ["--width", str(case.width), "--height", str(case.height)]
     command = [sys.executable, "-m", "backend.speed.together", "--model", case.model, *size]
     workers = [
         subprocess.Popen(
-            [*command, "--device", f"cuda:{number}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [*command, "--device", name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        for number in range(gpus)
+        for name in devices.names
     ]
+    guard = threading.Timer(max(0.0, deadline - time.monotonic()), _kill, [workers])
+    guard.daemon = True
+    guard.start()
     try:
         for worker in workers:
             _hear(worker)
-        start = time.perf_counter()
-        for worker in workers:
-            stdin = cast("IO[str]", worker.stdin)
-            stdin.write("go\n")
-            stdin.flush()
-        figures = [json.loads(_hear(worker)) for worker in workers]
-        seconds = (time.perf_counter() - start) / (FRAMES * gpus)
+        with devices.all():
+            start = time.perf_counter()
+            for worker in workers:
+                stdin = cast("IO[str]", worker.stdin)
+                stdin.write("go\n")
+                stdin.flush()
+            figures = [json.loads(_hear(worker)) for worker in workers]
+            seconds = (time.perf_counter() - start) / (FRAMES * len(workers))
     finally:
+        guard.cancel()
         for worker in workers:
             worker.kill()
             worker.communicate()
@@ -51,6 +63,11 @@ def measure_together(case: Case, gpus: int) -> Figure:
         seconds_per_image=round(seconds, 4),
         tflops=round(figures[0]["tflops"] * figures[0]["seconds_per_image"] / seconds, 3),
     )
+
+
+def _kill(workers: Sequence[subprocess.Popen[str]]) -> None:
+    for worker in workers:
+        worker.kill()
 
 
 def _hear(worker: subprocess.Popen[str]) -> str:

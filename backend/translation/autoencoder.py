@@ -105,7 +105,7 @@ class Autoencoder:
         return sample
 
     def _as_input(self, plane: Float[Tensor, "1 channels height width"]) -> Tensor:
-        return plane.to(self._module.dtype, memory_format=torch.channels_last)
+        return plane.to(next(self._module.parameters()).dtype, memory_format=torch.channels_last)
 
 
 def window_size(rows: int, columns: int, area: int) -> tuple[int, int]:

@@ -126,9 +126,14 @@ class Batch:
 
     def texture_lock(self, control: TextureControl) -> TextureLock:
         """Which nodes hold the garment's texture, and how firmly in each window."""
-        locked = count_steps(self.request.texture_steps, self.garment_steps)
-        nodes = locked_steps(self.garment_steps, locked)
-        return TextureLock(control, self.windows, self.garment, nodes, self.request.texture_lock)
+        return TextureLock(control, self.windows, self.garment, self.held_nodes, self.request.texture_lock)
+
+    @property
+    def held_nodes(self) -> range:
+        """The nodes at which texture is held."""
+        if self.request.texture_lock == 0:
+            return range(0)
+        return locked_steps(self.garment_steps, count_steps(self.request.texture_steps, self.garment_steps))
 
     def _cut(
         self, plane: Float32[Tensor, "channels height width"]

@@ -54,6 +54,11 @@ class Model:
         return self.empty.hidden.device
 
     @property
+    def dtype(self) -> torch.dtype:
+        """Element type of the network."""
+        return self.empty.hidden.dtype
+
+    @property
     def latent_multiple(self) -> int:
         """Latent cells by which both sides must be divisible, so that every level halves exactly."""
         halvings = len(self.unet.config.block_out_channels) - 1
@@ -67,7 +72,7 @@ class Model:
     @property
     def latents_dtype(self) -> torch.dtype:
         """Element type of stored latents and schedule arithmetic: at least float32."""
-        return torch.promote_types(self.unet.dtype, torch.float32)
+        return torch.promote_types(self.dtype, torch.float32)
 
     def predict_noise(
         self, latents: Float[Tensor, "pictures channels rows columns"], timestep: int, *texts: Conditioning
@@ -86,7 +91,7 @@ class Model:
         if pooled:
             # SDXL's micro-conditioning (arXiv 2307.01952, 2.2): original size, crop corner, target size.
             height, width = rows * self.autoencoder.factor, columns * self.autoencoder.factor
-            sizes = torch.tensor([[height, width, 0, 0, height, width]]).to(self.device, self.unet.dtype)
+            sizes = torch.tensor([[height, width, 0, 0, height, width]]).to(self.device, self.dtype)
             told["added_cond_kwargs"] = {
                 "text_embeds": torch.cat(pooled),
                 "time_ids": sizes.expand(len(pooled) * pictures, -1),
@@ -101,7 +106,7 @@ class Model:
     ) -> Float[Tensor, "batch channels rows columns"]:
         """One pass of the network: what it predicts, in the latents' element type."""
         texts = len(told["encoder_hidden_states"]) // len(latents)
-        batch = latents.to(self.unet.dtype).repeat(texts, 1, 1, 1)
+        batch = latents.to(self.dtype).repeat(texts, 1, 1, 1)
         batch = batch.contiguous(memory_format=torch.channels_last)
         predicted: Tensor = self.unet(batch, timestep, return_dict=False, **told)[0]
         return predicted.to(latents.dtype)

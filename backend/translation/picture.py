@@ -143,7 +143,7 @@ def _values(
     """A plane's numbers as they are, which may lie in the plane's own memory; it travels in its own element type."""
     wide = plane.dtype == np.uint16
     # Torch computes with signed 16 bits only.
-    elements = np.ascontiguousarray(plane.view(np.int16) if wide else plane)
+    elements = np.require(plane.view(np.int16) if wide else plane, requirements=("C", "W"))
     values = torch.from_numpy(elements).to(device).permute(2, 0, 1)
     return (values.int() & 0xFFFF).float() if wide else values.float()
 

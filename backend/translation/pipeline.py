@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -73,10 +74,15 @@ class Translator:
 
     The same request and planes give the same bytes on the same device with the same number of threads, under
     the same plan and kernels; whether an earlier look was reused changes nothing.
+
+    Args:
+        model: The loaded model.
+        plan: Used instead of the one that fits into the free memory.
     """
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, plan: Plan | None = None) -> None:
         self.model = model
+        self._wanted_plan = plan
         self._control = TextureControl(model.unet)
         self._passes: OrderedDict[tuple[int, int, int], Passes] = OrderedDict()
         self._sources = SourceCache.for_device(model.device)
@@ -153,8 +159,7 @@ class Translator:
         waiting = [passes for passes in self._passes.values() if passes.waiting]
         if self.model.device.type != "cuda" or not waiting:
             return False
-        flags = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True)
-        with flags, self._control:
+        with _repeatable(), self._control:
             waiting[-1].prepare()
         return any(passes.waiting for passes in waiting)
 
@@ -168,9 +173,8 @@ class Translator:
         recipes = [write_recipe(request, self.model, planes) for planes in batch]
         images = [(picture.pixels.copy(), picture.seen) for picture in work.pictures]
         if work.moves:
-            # Kernels chosen by timing would differ from run to run, and with them the bytes.
-            with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
-                results, how = self._render_to_real(work, self._plan(work, smallest), recipes, progress)
+            with _repeatable():
+                results, how = self._render_to_real(work, *self._plan(work, smallest), recipes, progress)
             for recipe in recipes:
                 recipe.update(how)
             composed = (compose(*each) for each in zip(work.pictures, results, work.coverage, strict=True))
@@ -185,15 +189,25 @@ class Translator:
             translations.append(Translation(image, report, progress.seconds, recipe))
         return translations
 
-    def _plan(self, work: Batch, smallest: bool) -> Plan:
-        """The plan that fits into what is free; what is kept of other pictures makes room for it."""
+    def _plan(self, work: Batch, smallest: bool) -> tuple[Plan, int]:
+        """The plan that fits into what is free, and the bytes of captured features that it keeps.
+
+        What is kept of other pictures makes room for this one.
+        """
         needs = needs_of(work, self.model, self._control)
         if choose(needs, free_bytes(self.model.device)) is not PLANS[0]:
             self._sources.make_room()
-        return PLANS[-1] if smallest else choose(needs, free_bytes(self.model.device))
+        fitting = self._wanted_plan or choose(needs, free_bytes(self.model.device))
+        plan = PLANS[-1] if smallest else fitting
+        return plan, int(plan.features * needs.features)
 
     def _render_to_real(
-        self, work: Batch, plan: Plan, recipes: Sequence[dict[str, Any]], progress: Progress
+        self,
+        work: Batch,
+        plan: Plan,
+        feature_bytes: int,
+        recipes: Sequence[dict[str, Any]],
+        progress: Progress,
     ) -> tuple[list[Float32[Tensor, "3 height width"]], dict[str, Any]]:
         """The results, and what recipes say about how they were made."""
         request = work.request
@@ -219,8 +233,7 @@ class Translator:
                 source.latents.append(latents.to(self.model.latents_dtype))
             done()
         with network_at_work(self.model, plan):
-            kept = int(plan.features * needs_of(work, self.model, self._control).features)
-            latents = self._walk(work, source, passes, kept, progress)
+            latents = self._walk(work, source, passes, feature_bytes, progress)
         with progress.stage(Stage.DECODING, 3) as done, autoencoder_at_work(self.model, plan) as autoencoder:
             outputs = [autoencoder.decode(each, plan.area, fast) for each in latents.split(1)]
             done()
@@ -323,3 +336,9 @@ class Translator:
         if self.model.negative is None and request.guidance_scale != 1:
             warnings.append(f"the model {self.model.name} has no domain, so guidance_scale had no effect")
         return warnings
+
+
+def _repeatable() -> AbstractContextManager[None]:
+    """Kernels chosen by timing would differ from run to run, and with them the bytes."""
+    cudnn = torch.backends.cudnn
+    return cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=cudnn.allow_tf32)

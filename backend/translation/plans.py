@@ -94,16 +94,19 @@ def needs_of(work: Batch, model: Model, control: TextureControl) -> Needs:
     unet, coder = model.unet, model.autoencoder.module
     pictures, cells = len(work.pictures), work.box.height * work.box.width
     rows, columns = work.windows[0].height, work.windows[0].width
-    held = work.texture_lock(control).nodes * len(work.windows) * pictures
+    held = len(work.held_nodes) * len(work.windows) * pictures
+    # A pass reads and writes one set of features that never moves.
+    features = control.feature_bytes(rows, columns)
     # In float32: z and noise of every node, and some twenty planes of three colours in the filters.
     channels, nodes = int(unet.config.in_channels), work.walk.steps + 1
     trajectory = 4 * pictures * cells * (2 * nodes * channels + 60 * work.factor**2)
     first_level = int(unet.config.block_out_channels[0])
     widest = 2 * int(coder.config.block_out_channels[0])
     return Needs(
-        features=held * control.feature_bytes(rows, columns),
+        features=held * features,
         trajectory=trajectory,
-        walk=int(PASS_BYTES_PER_CHANNEL * first_level * rows * columns * pictures * _width(unet)),
+        walk=pictures
+        * (features + int(PASS_BYTES_PER_CHANNEL * first_level * rows * columns * _width(unet))),
         cell=int(CODER_BYTES_PER_CHANNEL * widest * work.factor**2 * _width(coder)),
         cells=cells,
         network=_weight_bytes(unet),

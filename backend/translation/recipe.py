@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -19,6 +20,11 @@ from .model import Model
 PACKAGES = ("diffusers", "make-real", "numpy", "torch", "transformers")
 
 
+@cache
+def _versions() -> dict[str, str]:
+    return {package: version(package) for package in PACKAGES}
+
+
 def write_recipe(
     request: TranslationRequest, model: Model, planes: Mapping[PlaneName, np.ndarray[Any, Any]]
 ) -> dict[str, Any]:
@@ -31,10 +37,10 @@ def write_recipe(
             "domain": model.domain,
             "guidance_gain": model.guidance_gain,
         },
-        "versions": {package: version(package) for package in PACKAGES},
+        "versions": dict(_versions()),
         "device": {
             "name": torch.cuda.get_device_name(model.device) if model.device.type == "cuda" else "cpu",
-            "dtype": str(model.unet.dtype).removeprefix("torch."),
+            "dtype": str(model.dtype).removeprefix("torch."),
             "threads": torch.get_num_threads(),
         },
         "planes": {

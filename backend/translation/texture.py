@@ -29,7 +29,7 @@ class TextureLock:
         windows: The windows of every evaluation.
         garment: Coverage of the garment in each latent cell.
         locked: Nodes under control.
-        amount: The request's `texture_lock`, 0..1; at 0 no node is under control.
+        amount: The request's `texture_lock`, 0..1.
 
     Attributes:
         gates: Of each window, one a layer.
@@ -43,14 +43,9 @@ class TextureLock:
         locked: range,
         amount: float,
     ) -> None:
-        self._locked = locked if amount > 0 else range(0)
+        self._locked = locked
         self.gates = [control.gates(window.cut(garment), amount) for window in windows]
 
     def holds(self, node: int) -> bool:
         """Whether the pass at a node is under control."""
         return node in self._locked
-
-    @property
-    def nodes(self) -> int:
-        """How many nodes are under control."""
-        return len(self._locked)
