@@ -147,7 +147,7 @@ def measure_fidelity(subject: Subject, result: UInt8[np.ndarray, "height width 3
     """The columns of `FIDELITY_COLUMNS` of one result; `rest_change` is the mean change outside the garment, 0..255."""
     first, second = (pixels.astype(np.float32) / 255 for pixels in (subject.pixels, result))
     render, translated = (torch.from_numpy(pixels).movedim(-1, 0) for pixels in (first, second))
-    report = measure(render, translated, torch.from_numpy(subject.coverage))
+    report = measure(render, translated, torch.from_numpy(np.array(subject.coverage)))
     rest = np.abs(first - second)[subject.coverage == 0]
     return {column: report[key] for column, key in FIDELITY.items()} | {
         "rest_change": 255 * float(rest.mean()) if rest.size else 0.0

@@ -178,8 +178,8 @@ def _latents(change: Callable[[Bench, Latents, Walk, int], Latents]) -> Run:
         height, width = subjects[0].coverage.shape
         latents = []
         for subject in subjects:
-            pixels = torch.from_numpy(subject.pixels).to(model.device).movedim(-1, 0)[None] / 255
-            render = pad_to_multiple(pixels, model.pixel_multiple)
+            pixels = torch.from_numpy(subject.pixels.astype(np.float32) / 255).to(model.device)
+            render = pad_to_multiple(pixels.movedim(-1, 0)[None], model.pixel_multiple)
             latents.append(model.autoencoder.encode(render).to(model.latents_dtype))
         changed = change(bench, torch.cat(latents), bench.walk(strength), seed)
         images = [
