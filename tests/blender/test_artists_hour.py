@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.real_backend,
     pytest.mark.skipif(
         bpy.app.version[:2] not in ((4, 2), (5, 0)),
-        reason="seven real pictures: the oldest Blender and the newest that every machine has are enough",
+        reason="six real pictures: the oldest Blender and the newest that every machine has are enough",
     ),
     pytest.mark.skipif("MAKE_REAL_PROGRAM" not in os.environ, reason="MAKE_REAL_PROGRAM is not set"),
 ]
