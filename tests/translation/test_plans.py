@@ -140,6 +140,7 @@ def logged(function: Any, name: str, log: list[tuple[str, frozenset[str]]], away
 
 
 STAGES = {
+    "reading": (pipeline.Batch, "read"),
     "allocating": (TextureControl, "allocate"),
     "encoding": (Autoencoder, "encode"),
     "inverting": (Passes, "source"),
@@ -148,6 +149,8 @@ STAGES = {
     "decoding": (Autoencoder, "decode"),
     "restoring detail": (pipeline, "restore_detail"),
     "keeping for later": (SourceCache, "settle"),
+    "composing": (pipeline, "compose"),
+    "measuring": (pipeline, "measure"),
 }
 
 
