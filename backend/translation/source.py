@@ -23,7 +23,7 @@ from .attention import Features
 
 HOST_BYTES = 4 << 30
 """Kept in the host's memory beside a CUDA device."""
-CPU_BYTES = 1 << 30
+CPU_BYTES = 256 << 20
 """Kept where the host's memory is all there is."""
 DEVICE_SHARE = 0.25
 """Part of a CUDA device's memory that may be kept between translations."""
