@@ -78,8 +78,8 @@ manners: $(VENV)/.ready $(EXTENSION) $(BUILD)/bpy-4.2/.ready  ## The same window
 	MAKE_REAL_PROGRAM=$(CURDIR)/scripts/window/scripted_backend python3 scripts/window/photograph.py --blender $(BLENDER) \
 	  --blend out/window/garment.blend --out out/window --story scripts/window/manners.py
 
-measure-main-thread: $(EXTENSION) $(BPY_5_0)  ## How long Blender stands still; rewrites the section in docs/main_thread.md
-	$(BUILD)/bpy-5.0/bin/python scripts/measure_main_thread.py $(EXTENSION) docs/main_thread.md
+measure-main-thread: $(EXTENSION) $(BPY_5_0)  ## How long Blender stands still; rewrites its section of docs/performance.md
+	$(BUILD)/bpy-5.0/bin/python scripts/measure_main_thread.py $(EXTENSION) docs/performance.md
 
 $(EXTENSION): $(VENV)/.ready $(BPY_5_0) scripts/build_extension.py $(wildcard blender_addon/* blender_addon/*/*.py blender_addon/backend/locks/*) $(wildcard protocol/*.py)
 	$(PYTHON) scripts/build_extension.py

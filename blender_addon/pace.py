@@ -13,15 +13,18 @@ from typing import TypeVar
 
 LONG_S = 0.0015
 """A slice that took longer makes the next ones smaller."""
-LONGEST_S = 0.0025
-"""What a slice may take at worst, when its work has just become slower."""
 FINEST = 1.0 / 16.0
 RECOVERY = 1.02
 """Growth after each slice that was short."""
+NEWEST = 0.1
+"""Weight of the newest slice in what a slice usually takes."""
+UNUSUAL = 3.0
+"""Times as long as usual, which few slices take."""
 
 T = TypeVar("T")
 
 _share = 1.0
+_usual = LONG_S
 
 
 def fit(amount: int) -> int:
@@ -53,10 +56,21 @@ def step(work: Iterator[None]) -> None:
     Raises:
         StopIteration: The work is done.
     """
-    global _share
+    global _share, _usual
     start = time.perf_counter()
     try:
         next(work)
     finally:
-        is_long = time.perf_counter() - start > LONG_S
-        _share = max(FINEST, _share / 2.0) if is_long else min(1.0, _share * RECOVERY)
+        spent = time.perf_counter() - start
+        _share = max(FINEST, _share / 2.0) if spent > LONG_S else min(1.0, _share * RECOVERY)
+        # The system may have given a part of it to another program: that tells nothing about the next one.
+        _usual += NEWEST * (min(spent, 2.0 * LONG_S) - _usual)
+
+
+def has_room(until: float) -> bool:
+    """Whether one more slice will probably be done by then.
+
+    Args:
+        until: Of `time.perf_counter`.
+    """
+    return time.perf_counter() + UNUSUAL * _usual < until

@@ -22,9 +22,6 @@ from .recorder import write_events
 
 DELAY_S = 0.5
 """Seconds after a render, so that its picture is drawn first."""
-SLICE_S = 0.002
-"""A tick begins nothing after it."""
-
 _rendered: dict[str, int] = {}
 """Scenes with a new render -> its frame."""
 _comparing: Iterator[None] | None = None
@@ -42,9 +39,10 @@ def _on_timer() -> float | None:
     if bpy.app.is_job_running("RENDER") or pump.session().job is not None:
         return DELAY_S
     _comparing = _comparing or _compare_all()
-    last_begin = time.perf_counter() + SLICE_S
+    end = time.perf_counter() + pump.TICK_BUDGET_S
     try:
-        while time.perf_counter() < last_begin:
+        pace.step(_comparing)
+        while pace.has_room(end):
             pace.step(_comparing)
     except StopIteration:
         _comparing = None

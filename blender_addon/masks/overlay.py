@@ -33,8 +33,7 @@ MAX_SIDE = 2048
 """The overlay of a larger render is drawn from every second, third ... pixel of its planes."""
 BAND_PIXELS = 1 << 13
 """Coloured between two looks at the clock."""
-SLICE_S = 0.002
-"""A tick begins nothing after it."""
+SLICE_S = 0.004
 BUSY_INTERVAL_S = 0.01
 IDLE_INTERVAL_S = 0.25
 """Also what an artist's drag of a slider is waited for."""
@@ -69,9 +68,10 @@ class _Overlay:
             self._making = _make(self.scene)
         if self._making is None:
             return IDLE_INTERVAL_S
-        deadline = time.perf_counter() + SLICE_S
+        end = time.perf_counter() + SLICE_S
         try:
-            while time.perf_counter() < deadline:
+            pace.step(self._making)
+            while pace.has_room(end):
                 pace.step(self._making)
         except StopIteration as end:
             self._show(*end.value)

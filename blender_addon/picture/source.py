@@ -18,6 +18,8 @@ from .view_inverse import Response
 
 PIXELS_AT_ONCE = 1 << 16
 """Of a view layer, read between two pauses; about a millisecond."""
+SHOWN_AT_ONCE = 1 << 13
+"""Pixels of it that go through the scene's view between two pauses; some milliseconds."""
 T = TypeVar("T")
 
 
@@ -62,8 +64,8 @@ Take = Callable[[np.ndarray | tiff.Rows], Generator[None, None, T]]
 
 
 def look_at(scene: bpy.types.Scene, layer: str | None, take: Take[T]) -> Generator[None, None, T]:
-    """Give the picture of `collect` to a function that reads its rows and pauses. Pauses too; Blender saves the render
-    in the first step, and a view layer's picture once more in a later one.
+    """Give the picture of `collect` to a function that reads its rows and pauses. Pauses too; the first step is long:
+    Blender saves the render.
 
     Raises:
         MakeRealError: NO_RENDER.
@@ -78,13 +80,15 @@ def look_at(scene: bpy.types.Scene, layer: str | None, take: Take[T]) -> Generat
         with exr.opened(path) as channels:
             light = yield from _combined(channels, layer)
         yield from files.shrink(path)
-    # Looked up again: between two steps the artist may undo something or open another file.
-    scene = bpy.data.scenes.get(name)
-    if scene is None:
-        raise MakeRealError(ErrorCode.NO_RENDER, f"the scene {name} is gone")
-    picture = _shown(scene, light)
-    yield
-    return (yield from take(picture))
+    shown = []
+    for rows in pace.slices(len(light), max(1, SHOWN_AT_ONCE // light.shape[1])):
+        # Looked up each time: between two steps the artist may undo something or open another file.
+        scene = bpy.data.scenes.get(name)
+        if scene is None:
+            raise MakeRealError(ErrorCode.NO_RENDER, f"the scene {name} is gone")
+        shown.append(_shown(scene, light[rows]))
+        yield
+    return (yield from take(np.concatenate(shown)))
 
 
 def _combined(channels: Mapping[str, exr.Channel], layer: str) -> Generator[None, None, np.ndarray]:

@@ -133,8 +133,7 @@ class Conductor:
 
     def tick(self, budget_s: float) -> None:
         """Do a little of whatever is to be done, for about `budget_s` seconds."""
-        # A slice that has begun cannot be stopped.
-        last_begin = time.perf_counter() + budget_s - pace.LONGEST_S
+        end = time.perf_counter() + budget_s
         self._watch_process()
         self._look_for_connection()
         if self._client:
@@ -143,7 +142,8 @@ class Conductor:
             event = self._work.step()
             if event:
                 self.dispatch(event)
-            if time.perf_counter() > last_begin:
+            # A slice that has begun cannot be stopped.
+            if not pace.has_room(end):
                 return
 
     def quit(self) -> None:
