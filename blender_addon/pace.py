@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How finely long work is cut, so that a slice of it is short on a slow or busy machine too.
+"""How finely long work is cut, so that a slice of it is short on a slow machine too.
 
 Every long work is a generator that pauses after each slice. It knows how much makes a slice of about a millisecond on
 the machine that it was measured on, and asks `fit` how much of that it may do here and now; `step` finds that out.
@@ -7,6 +7,7 @@ the machine that it was measured on, and asks `fit` how much of that it may do h
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Generator, Iterator
 from typing import TypeVar
@@ -18,9 +19,11 @@ RECOVERY = 1.02
 """Growth after each slice that was short."""
 NEWEST = 0.1
 """Weight of the newest slice in what a slice usually takes."""
-UNUSUAL = 3.0
+UNUSUAL = 4.0
 """Times as long as usual, which few slices take."""
 
+# Time that the system gives to other programs is not this work's; but Windows counts a thread's own in steps of 16 ms.
+_now = time.perf_counter if sys.platform == "win32" else time.thread_time
 T = TypeVar("T")
 
 _share = 1.0
@@ -57,13 +60,13 @@ def step(work: Iterator[None]) -> None:
         StopIteration: The work is done.
     """
     global _share, _usual
-    start = time.perf_counter()
+    start = _now()
     try:
         next(work)
     finally:
-        spent = time.perf_counter() - start
+        spent = _now() - start
         _share = max(FINEST, _share / 2.0) if spent > LONG_S else min(1.0, _share * RECOVERY)
-        # The system may have given a part of it to another program: that tells nothing about the next one.
+        # One that cannot be cut tells nothing about the next ones.
         _usual += NEWEST * (min(spent, 2.0 * LONG_S) - _usual)
 
 

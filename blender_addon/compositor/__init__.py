@@ -19,11 +19,17 @@ TAG = "make_real"
 """Custom property of a compositor, and of its nodes, that was made here."""
 
 
-def prepare(scene: bpy.types.Scene) -> None:
-    """Make the scene's group if it has none: half of what the first `insert` takes, for a tick of its own."""
-    tree = compat.compositor_tree(scene)
-    if tree is None or tree.is_editable:
-        _own_group(scene)
+def prepare(scene: bpy.types.Scene, has_mask: bool) -> bool:
+    """Do a part of what the first `insert` takes, for a tick of its own; returns whether there may be more.
+
+    Args:
+        has_mask: Whether the result has a mask.
+    """
+    tree, is_new = compat.compositor_tree(scene), scene.make_real.compositor_group is None
+    if tree is not None and not tree.is_editable:
+        return False
+    own = _own_group(scene)
+    return is_new or group.prepare(own, has_mask)
 
 
 def insert(scene: bpy.types.Scene, paths: ResultPaths, frame: int) -> None:

@@ -52,8 +52,16 @@ def make() -> bpy.types.NodeTree:
         (mask.outputs["Image"], outside.inputs["Garment Mask"]),
     ):
         tree.links.new(source, target)
-    _give_image(picture, compat.scene_linear_space())
     return tree
+
+
+def prepare(tree: bpy.types.NodeTree, has_mask: bool) -> bool:
+    """Give one node that will need it an image, for a tick of its own; returns whether there was one without."""
+    for name, space in ((PICTURE, compat.scene_linear_space()), (MASK, "Non-Color"))[: 1 + has_mask]:
+        if tree.nodes[name].image is None:
+            _give_image(tree.nodes[name], space)
+            return True
+    return False
 
 
 def _add(tree: bpy.types.NodeTree, kind: str, column: int, name: str = "") -> bpy.types.Node:
@@ -123,7 +131,7 @@ def _give_image(node: bpy.types.Node, color_space: str) -> None:
     single pixel, until `_set_path`."""
     with tempfile.TemporaryDirectory(prefix="make_real_") as folder:
         file = Path(folder) / "pixel_0001.exr"
-        file.write_bytes(b"".join(exr_encode.encode(dict.fromkeys("RGB", np.zeros((1, 1), np.float32)), {})))
+        file.write_bytes(b"".join(exr_encode.encode(np.zeros((1, 1, 3), np.float32), "RGB", (1, 1), {})))
         image = bpy.data.images.load(str(file), check_existing=False)
         image[OWN] = True
         image.source = "SEQUENCE"

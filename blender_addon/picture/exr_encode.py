@@ -8,42 +8,38 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 
-from .. import pace
 from .exr import MAGIC, VERSION, ZIPS
 
-BYTES_AT_ONCE = 1 << 15
-"""Pixels compressed between two pauses; about a millisecond."""
 
-
-def encode(channels: Mapping[str, np.ndarray], attributes: Mapping[str, str]) -> Iterator[bytes]:
+def encode(
+    lines: Iterable[np.ndarray | None], names: str, size: tuple[int, int], attributes: Mapping[str, str]
+) -> Iterator[bytes]:
     """Encode a picture, each scanline a block of its own (ZIPS).
 
     Args:
-        channels: Channel name -> (height, width) float32 array, top row first; all of one shape.
+        lines: (width, channels) float32 each, the top one first; None marks a pause.
+        names: Of the channels, one letter each.
+        size: (height, width).
         attributes: Text attributes for the header, for example the recipe.
 
     Yields:
         The file's bytes in order; the blocks are gathered first, since their offsets precede them.
         An empty piece marks a pause.
     """
-    names = sorted(channels)
-    height, width = channels[names[0]].shape
-    header = _encode_header(names, width, height, attributes)
+    header = _encode_header(sorted(names), size, attributes)
+    order = [names.index(name) for name in sorted(names)]
     blocks: list[bytes] = []
-    unpaused = 0
-    for row in range(height):
-        raw = np.concatenate([channels[name][row].astype("<f4", copy=False) for name in names]).tobytes()
-        packed = _deflate(raw)
-        data = packed if len(packed) < len(raw) else raw
-        blocks.append(struct.pack("<ii", row, len(data)) + data)
-        unpaused += len(raw)
-        if unpaused >= pace.fit(BYTES_AT_ONCE):
-            unpaused = 0
-            yield b""
+    for line in lines:
+        if line is not None:
+            raw = np.ascontiguousarray(line[:, order].T, "<f4").tobytes()
+            packed = _deflate(raw)
+            data = packed if len(packed) < len(raw) else raw
+            blocks.append(struct.pack("<ii", len(blocks), len(data)) + data)
+        yield b""
     offsets = np.cumsum([len(header) + 8 * len(blocks), *(len(block) for block in blocks[:-1])])
     yield header + offsets.astype("<u8").tobytes()
     yield from blocks
@@ -57,7 +53,8 @@ def _deflate(raw: bytes) -> bytes:
     return zlib.compress(deltas.tobytes(), 4)
 
 
-def _encode_header(names: list[str], width: int, height: int, attributes: Mapping[str, str]) -> bytes:
+def _encode_header(names: list[str], size: tuple[int, int], attributes: Mapping[str, str]) -> bytes:
+    height, width = size
     window = struct.pack("<4i", 0, 0, width - 1, height - 1)
     channels = b"".join(name.encode() + b"\0" + struct.pack("<iIii", 2, 0, 1, 1) for name in names) + b"\0"
     entries: list[tuple[str, str, bytes]] = [

@@ -8,7 +8,7 @@ within one step of an 8-bit display, one goes over into the other, so that there
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 
@@ -24,14 +24,14 @@ STEP = 65535.0 / 255.0
 """One step of an 8-bit display in 16-bit values."""
 
 
-def scene_linear(picture: np.ndarray, source: Source) -> Generator[None, None, np.ndarray]:
-    """The light of a result; pauses every few milliseconds.
+def lines(picture: np.ndarray, source: Source) -> Iterator[np.ndarray | None]:
+    """The light of a result.
 
     Args:
         picture: (height, width, 3 or 4) uint16 display values, straight alpha: the source's picture, changed.
 
-    Returns:
-        (height, width, 4) float32, scene-linear, alpha multiplied in.
+    Yields:
+        (width, 4) float32, scene-linear, alpha multiplied in, the top line first; None marks a pause.
 
     Raises:
         MakeRealError: UNSUPPORTED_VIEW when the view shows different colours as one.
@@ -40,19 +40,16 @@ def scene_linear(picture: np.ndarray, source: Source) -> Generator[None, None, n
         what_to_do = "choose a view transform and a look that do not show different colours as one"
         raise MakeRealError(ErrorCode.UNSUPPORTED_VIEW, what_to_do)
     inverse = yield from invert(source.response)
-    yield
-    result = np.empty(source.light.shape, np.float32)
-    pixels, light = result.reshape(-1, 4), source.light.reshape(-1, 4)
-    wanted, before = (array.reshape(-1, array.shape[2]) for array in (picture, source.picture))
-    for part in pace.slices(len(pixels), PIXELS_AT_ONCE):
-        pixels[part] = light[part]
-        changed = np.flatnonzero((wanted[part] != before[part]).any(axis=1))
-        if len(changed):
-            pixels[part][changed] = yield from _recovered(
-                wanted[part][changed], before[part][changed], light[part][changed], inverse
-            )
-        yield
-    return result
+    for wanted, before, light in zip(picture, source.picture, source.light, strict=True):
+        line = light.copy()
+        for part in pace.slices(len(line), PIXELS_AT_ONCE):
+            changed = part.start + np.flatnonzero((wanted[part] != before[part]).any(axis=1))
+            if len(changed):
+                line[changed] = yield from _recovered(
+                    wanted[changed], before[changed], light[changed], inverse
+                )
+            yield None
+        yield line
 
 
 def _recovered(

@@ -124,9 +124,8 @@ def store(
     try:
         yield from _write_linear(paths, target, picture, recipe)
         # Looked up each time: between two steps the artist may undo something or open another file.
-        if scene := scene_of(target):
-            compositor.prepare(scene)
-        yield
+        while (scene := scene_of(target)) and compositor.prepare(scene, target.garment is not None):
+            yield
         if scene := scene_of(target):
             compositor.insert(scene, paths, target.frame)
             push_undo("Make Real in Compositor")
@@ -154,11 +153,13 @@ def _as_text(value: object) -> str:
 
 
 def _write_linear(paths: ResultPaths, target: Destination, picture: Picture, recipe: str) -> Iterator[None]:
-    light = yield from recovery.scene_linear(picture.image, target.source)
-    channels = {name: light[..., number] for number, name in enumerate("RGBA"[: picture.image.shape[2]])}
+    height, width, channels = picture.image.shape
+    lines = recovery.lines(picture.image, target.source)
     space = compat.SCENE_LINEAR_IDS.get(target.source.space)
     texts = {"make_real": recipe, **({"colorInteropID": space} if space else {})}
-    yield from picture_files.write(paths.linear, exr_encode.encode(channels, texts))
+    yield from picture_files.write(
+        paths.linear, exr_encode.encode(lines, "RGBA"[:channels], (height, width), texts)
+    )
 
 
 def scene_of(target: Destination) -> bpy.types.Scene | None:

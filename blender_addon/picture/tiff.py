@@ -19,12 +19,14 @@ from .. import pace
 from ..protocol import ErrorCode, MakeRealError
 
 SHORT, LONG = 3, 4
+STRIP_LINES = 256
+"""Blender reads a strip into memory of its own first; shorter and longer ones take it longer."""
 VALUES_AT_ONCE = 1 << 18
 """Values rounded between two pauses; about a millisecond."""
 
 
 def encode(picture: np.ndarray) -> Iterator[bytes]:
-    """Encode a picture, rounded to 8 bits.
+    """Encode a picture for Blender to decode at once: rounded to 8 bits, and with alpha, as Blender holds all pictures.
 
     Args:
         picture: (height, width, 3 or 4) uint16, straight alpha.
@@ -33,34 +35,46 @@ def encode(picture: np.ndarray) -> Iterator[bytes]:
         The file's bytes, in order.
     """
     height, width, channels = picture.shape
-    yield _head(height, width, channels)
+    yield _head(height, width)
     for rows in pace.slices(height, max(1, VALUES_AT_ONCE // (width * channels))):
-        yield ((picture[rows].astype(np.uint32) + 128) // 257).astype(np.uint8).tobytes()
+        rounded = np.full((rows.stop - rows.start, width, 4), 255, np.uint8)
+        rounded[..., :channels] = (picture[rows].astype(np.uint32) + 128) // 257
+        yield rounded.tobytes()
 
 
-def _head(height: int, width: int, channels: int) -> bytes:
-    """Everything before the pixels, which are one strip."""
-    alpha = [(338, SHORT, 1, 2)] if channels == 4 else []  # ExtraSamples: alpha, not multiplied in
-    count = 12 + len(alpha)
-    bits = 8 + 2 + 12 * count + 4
-    entries = [
-        (256, LONG, 1, width),
-        (257, LONG, 1, height),
-        (258, SHORT, channels, bits),  # BitsPerSample, after the entries
-        (259, SHORT, 1, 1),  # Compression: none
-        (262, SHORT, 1, 2),  # PhotometricInterpretation: RGB
-        (273, LONG, 1, bits + 2 * channels),  # StripOffsets
-        (274, SHORT, 1, 1),  # Orientation: top row first
-        (277, SHORT, 1, channels),
-        (278, LONG, 1, height),  # RowsPerStrip
-        (279, LONG, 1, height * width * channels),  # StripByteCounts
-        (284, SHORT, 1, 1),  # PlanarConfiguration: by pixel
-        (339, SHORT, 1, 1),  # SampleFormat: unsigned
-        *alpha,
-    ]
-    table = b"".join(struct.pack("<HHII", *entry) for entry in sorted(entries))
-    values = struct.pack(f"<{channels}H", *[8] * channels)
-    return b"II*\0" + struct.pack("<IH", 8, count) + table + struct.pack("<I", 0) + values
+def _head(height: int, width: int) -> bytes:
+    """Everything before the pixels."""
+    sizes = [4 * width * min(STRIP_LINES, height - row) for row in range(0, height, STRIP_LINES)]
+    entries = {
+        256: (LONG, [width]),
+        257: (LONG, [height]),
+        258: (SHORT, [8] * 4),  # BitsPerSample
+        259: (SHORT, [1]),  # Compression: none
+        262: (SHORT, [2]),  # PhotometricInterpretation: RGB
+        273: (LONG, sizes),  # StripOffsets, of which only the number is known yet
+        274: (SHORT, [1]),  # Orientation: top row first
+        277: (SHORT, [4]),  # SamplesPerPixel
+        278: (LONG, [STRIP_LINES]),
+        279: (LONG, sizes),  # StripByteCounts
+        284: (SHORT, [1]),  # PlanarConfiguration: by pixel
+        338: (SHORT, [2]),  # ExtraSamples: alpha, not multiplied in
+        339: (SHORT, [1] * 4),  # SampleFormat: unsigned
+    }
+    length = len(_packed(entries))
+    offsets = [length + sum(sizes[:strip]) for strip in range(len(sizes))]
+    return _packed({**entries, 273: (LONG, offsets)})
+
+
+def _packed(entries: dict[int, tuple[int, list[int]]]) -> bytes:
+    """A file's head with one table. What does not fit into the table stands behind it."""
+    behind = 8 + 2 + 12 * len(entries) + 4
+    table, rest = b"", b""
+    for tag, (kind, values) in entries.items():
+        data = struct.pack(f"<{len(values)}{'H' if kind == SHORT else 'I'}", *values)
+        if len(data) > 4:
+            data, rest = struct.pack("<I", behind + len(rest)), rest + data
+        table += struct.pack("<HHI4s", tag, kind, len(values), data)
+    return b"II*\0" + struct.pack("<IH", 8, len(entries)) + table + bytes(4) + rest
 
 
 class Rows:

@@ -34,6 +34,8 @@ POINTS_AT_ONCE = 768
 """Solved a step further between two pauses; about a millisecond."""
 COLOURS_AT_ONCE = 48
 """Compared with all measured ones between two pauses."""
+VALUES_AT_ONCE = 1 << 15
+"""Of a cube, doubled between two pauses."""
 LONGEST_STEP = 4.0
 """In cells of the measured cube: its slope says nothing about what is further away."""
 SMALLEST_RESPONSE = 0.02
@@ -196,17 +198,17 @@ def _nearest_measured(table: np.ndarray, colours: np.ndarray) -> Generator[None,
 def _refine(grid: np.ndarray) -> Generator[None, None, np.ndarray]:
     """A cube with a point more between every two."""
     for axis in range(3):
-        grid = np.moveaxis(grid, axis, 0)
-        finer = np.empty((2 * len(grid) - 1, *grid.shape[1:]), grid.dtype)
-        finer[::2] = grid
-        yield
-        finer[1::2] = grid[:-1]
-        finer[1::2] += grid[1:]
-        yield
-        finer[1::2] *= 0.5
-        grid = np.moveaxis(finer, 0, axis)
-        yield
-    return np.ascontiguousarray(grid)
+        shape = list(grid.shape)
+        shape[axis] = 2 * shape[axis] - 1
+        finer = np.empty(shape, grid.dtype)
+        source, target = np.moveaxis(grid, axis, 0), np.moveaxis(finer, axis, 0)
+        for part in pace.slices(len(source), max(1, VALUES_AT_ONCE // source[0].size)):
+            between = slice(part.start, min(part.stop, len(source) - 1))
+            target[::2][part] = source[part]
+            target[1::2][between] = (source[between] + source[between.start + 1 : between.stop + 1]) / 2
+            yield
+        grid = finer
+    return grid
 
 
 def _solve(

@@ -20,8 +20,8 @@ def result(addon: Callable, tmp_path: Path) -> Callable:
 
     def make(number: int, level: float = 0.5, masked: bool = True, size: tuple[int, int] = (48, 64)):
         paths = addon("picture.files").ResultPaths(tmp_path, number)
-        channels = {name: np.full(size, level, np.float32) for name in "RGB"}
-        paths.linear.write_bytes(b"".join(addon("picture.exr_encode").encode(channels, {})))
+        lines = np.full((*size, 3), level, np.float32)
+        paths.linear.write_bytes(b"".join(addon("picture.exr_encode").encode(lines, "RGB", size, {})))
         if masked:
             mask = np.full(size, round(65535 * level), np.uint16)
             paths.mask.write_bytes(b"".join(addon("picture.png").encode(mask, {})))

@@ -139,7 +139,9 @@ def test_written_files_are_read_by_blender_and_by_us(addon: Callable, tmp_path: 
     random = np.random.default_rng(0)
     channels = {name: random.normal(size=(40, 24)).astype(np.float32) for name in "RGB"}
     path = tmp_path / "written.exr"
-    path.write_bytes(b"".join(addon("picture.exr_encode").encode(channels, {"make_real": "recipe ä"})))
+    lines = np.stack(list(channels.values()), axis=-1)
+    texts = {"make_real": "recipe ä"}
+    path.write_bytes(b"".join(addon("picture.exr_encode").encode(lines, "RGB", (40, 24), texts)))
     for name, array in addon("picture.exr").read(path).items():
         assert np.array_equal(array, channels[name])
     image = bpy.data.images.load(str(path))

@@ -58,6 +58,12 @@ def set_view(scene: bpy.types.Scene, view: str, look: str = "None") -> None:
     scene.view_settings.look = look
 
 
+def recovered(addon: Callable, picture: np.ndarray, source) -> np.ndarray:
+    """The light of a result, (height, width, 4)."""
+    lines = addon("picture.recovery").lines(picture, source)
+    return np.stack([line for line in lines if line is not None])
+
+
 def round_trip_error(addon: Callable, scene: bpy.types.Scene, light: np.ndarray) -> np.ndarray:
     """Per colour, without the original light to lean on."""
     transform = addon("picture.view_transform")
@@ -100,7 +106,7 @@ def assert_unchanged_pixels_are_the_renders_own(addon: Callable, scene: bpy.type
     source = source_of(addon, scene, light)
     picture = source.picture.copy()
     picture[0, ::2] = 65535 - picture[0, ::2]
-    result = drained(addon("picture.recovery").scene_linear(picture, source))
+    result = recovered(addon, picture, source)
     assert np.array_equal(result[0, 1::2], source.light[0, 1::2])
     assert not np.array_equal(result[0, ::2], source.light[0, ::2])
 
@@ -113,7 +119,7 @@ def assert_small_changes_are_shown_and_leave_no_seam(
     reachable = (source.picture > 2000).all(axis=-1) & (source.picture < 60_000).all(axis=-1)
     for change in (1, 64, 200, 300, 2000):
         picture = source.picture - np.minimum(source.picture, change).astype(np.uint16)
-        light = drained(addon("picture.recovery").scene_linear(picture, source))[..., :3]
+        light = recovered(addon, picture, source)[..., :3]
         error = np.abs(shown(addon, scene, light) - picture / 65535.0).mean(axis=-1)[reachable]
         assert error.mean() < tolerance, change
         if change == 1:
@@ -181,7 +187,7 @@ def test_highlights_above_display_white(addon: Callable, scene: bpy.types.Scene)
     assert (source.picture == 65535).all()
     picture = source.picture.copy()
     picture[0, 1], picture[0, 2] = 65535 - 64, 32768
-    light = drained(addon("picture.recovery").scene_linear(picture, source))
+    light = recovered(addon, picture, source)
     assert (light[0, 0, :3] == 20.0).all()
     assert (light[0, 1, :3] > 10.0).all(), "a quarter of an 8-bit step"
     assert light[0, 2, :3] == pytest.approx(0.2140, abs=2e-3)
@@ -191,11 +197,11 @@ def test_alpha_is_multiplied_in(addon: Callable, scene: bpy.types.Scene) -> None
     set_view(scene, STANDARD)
     alpha = np.linspace(0.0, 1.0, 64, dtype=np.float32).reshape(1, 64, 1)
     source = source_of(addon, scene, chart(64), alpha)
-    unchanged = drained(addon("picture.recovery").scene_linear(source.picture, source))
+    unchanged = recovered(addon, source.picture, source)
     assert np.array_equal(unchanged, source.light)
     picture = source.picture.copy()
     picture[..., :3] = 40_000
-    light = drained(addon("picture.recovery").scene_linear(picture, source))
+    light = recovered(addon, picture, source)
     level = ((40_000 / 65535.0 + 0.055) / 1.055) ** 2.4
     assert light[0, 1:, :3] == pytest.approx(np.repeat(level * alpha[0, 1:], 3, axis=1), abs=2e-3)
     assert light[..., 3:] == pytest.approx(alpha, abs=1e-4)
@@ -208,7 +214,7 @@ def test_a_view_that_shows_different_colours_as_one_is_refused(
     set_view(scene, view, look)
     source = source_of(addon, scene, chart(64))
     with pytest.raises(addon("protocol").MakeRealError, match="different colours") as caught:
-        drained(addon("picture.recovery").scene_linear(source.picture, source))
+        recovered(addon, source.picture, source)
     assert caught.value.code == "unsupported_view"
 
 
@@ -232,7 +238,7 @@ def test_no_step_is_long(addon: Callable, scene: bpy.types.Scene) -> None:
     """Inverting a view that was not seen before, and a picture with every pixel changed."""
     set_view(scene, "AgX", "AgX - Low Contrast")
     source = source_of(addon, scene, chart(60_000).reshape(200, 300, 3))
-    steps, durations = addon("picture.recovery").scene_linear(65535 - source.picture, source), []
+    steps, durations = addon("picture.recovery").lines(65535 - source.picture, source), []
     while True:
         start = time.thread_time()
         try:
