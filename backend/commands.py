@@ -116,7 +116,7 @@ def convert(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")] = False,
     model: Annotated[str, setting("model", "Name of an installed model.")] = TranslationRequest.model,
-    steps: Annotated[int, setting("steps", "DDIM steps over the whole schedule.")] = TranslationRequest.steps,
+    steps: Annotated[int, setting("steps", "Steps over the whole schedule.")] = TranslationRequest.steps,
     garment_strength: Annotated[
         float, setting("garment_strength", "How far the garment may change.")
     ] = TranslationRequest.garment_strength,
@@ -139,6 +139,12 @@ def convert(
     variation: Annotated[
         float, setting("variation", "How far this seed's picture may differ from the others.")
     ] = TranslationRequest.variation,
+    batch: Annotated[
+        int,
+        typer.Option(
+            min=1, max=16, help="Pictures of one size in the same passes of the network; helps a GPU."
+        ),
+    ] = 1,
     model_dir: ModelDirs = None,
     device: Device = "auto",
     data_dir: DataDir = None,
@@ -176,7 +182,7 @@ def convert(
         errors.append(error)
         print(error_line(coded(error)), file=sys.stderr)
 
-    convert(tasks, request, chosen, lambda: TorchEngine(device), on_error)
+    convert(tasks, request, chosen, lambda: TorchEngine(device), on_error, batch)
     if errors:
         raise typer.Exit(EXIT_CODES.get(errors[0].code, EXIT_INTERNAL))
 

@@ -34,6 +34,21 @@ MASK_SUFFIXES = {
 
 
 @dataclass(frozen=True)
+class Loaded:
+    """A task's pixels.
+
+    Args:
+        task: What is to be done.
+        picture: The file as it was read.
+        planes: What the translation is given.
+    """
+
+    task: Task
+    picture: Picture
+    planes: dict[PlaneName, np.ndarray]
+
+
+@dataclass(frozen=True)
 class Task:
     """One picture to translate.
 
@@ -87,6 +102,7 @@ def convert(
     model: InstalledModel,
     make_engine: Callable[[], Engine],
     on_error: Callable[[MakeRealError], None],
+    batch: int = 1,
 ) -> None:
     """Translate pictures one after the other, with a progress bar; where each went is printed.
 
@@ -96,24 +112,24 @@ def convert(
         model: The model, checked.
         make_engine: Makes the translation; called once.
         on_error: Called with a picture's error; the next picture follows.
+        batch: Pictures that may share the passes of the network, where they follow each other in one size.
 
     Raises:
         MakeRealError: What concerns all pictures, as when there is no such device.
     """
     with _progress_bar() as show:
         show("starting", 0.0)
-        engine = make_engine()
-        for number, task in enumerate(tasks, 1):
-            title = f"{task.image.name} ({number}/{len(tasks)})"
+        engine, done = make_engine(), 0
+        for group in _groups(tasks, batch, on_error):
+            title = f"{group[0].task.image.name} ({len(tasks)} pictures)"
 
             def on_progress(stage: Stage, step: int, steps: int, title: str = title) -> None:
                 show(f"{title} {stage}", fraction_done(stage, step, steps))
 
-            try:
-                print(_convert_one(task, request, model, engine, on_progress), flush=True)
-            except MakeRealError as error:
-                on_error(MakeRealError(error.code, f"{task.image}: {error.detail}"))
-            while number < len(tasks) and engine.prepare():
+            for line in _convert_group(group, request, model, engine, on_progress, on_error):
+                print(line, flush=True)
+            done += len(group)
+            while done < len(tasks) and engine.prepare():
                 show("preparing faster kernels", 0.0)
 
 
@@ -122,19 +138,72 @@ def chosen_model(request: TranslationRequest, model_dirs: Sequence[Path], data_d
     return find_model(request.model, installed_models(model_dirs, data_dir))
 
 
-def _convert_one(
-    task: Task, request: TranslationRequest, model: InstalledModel, engine: Engine, on_progress: OnProgress
-) -> str:
-    """Translate one picture; returns the line that reports it."""
+def _groups(
+    tasks: Sequence[Task], batch: int, on_error: Callable[[MakeRealError], None]
+) -> Iterator[list[Loaded]]:
+    """The pictures that can be read, up to `batch` of one size and element type together."""
+    group: list[Loaded] = []
+    for task in tasks:
+        try:
+            loaded = _load(task)
+        except MakeRealError as error:
+            on_error(_about(task, error))
+            continue
+        if group and (len(group) == batch or _kind(loaded) != _kind(group[0])):
+            yield group
+            group = []
+        group.append(loaded)
+    if group:
+        yield group
+
+
+def _kind(loaded: Loaded) -> tuple[tuple[int, ...], str]:
+    return loaded.picture.shown.shape, loaded.picture.shown.dtype.name
+
+
+def _convert_group(
+    group: Sequence[Loaded],
+    request: TranslationRequest,
+    model: InstalledModel,
+    engine: Engine,
+    on_progress: OnProgress,
+    on_error: Callable[[MakeRealError], None],
+) -> Iterator[str]:
+    """Translate and write pictures; gives the line that reports each.
+
+    An error of several concerns one of them, so then each is translated alone.
+    """
     begin = time.monotonic()
-    picture = read_picture(task.image)
-    planes = _planes(task, picture)
-    translation = engine.translate(model, request, planes, on_progress, lambda: False)
+    try:
+        batch = [loaded.planes for loaded in group]
+        translations = engine.translate_batch(model, request, batch, on_progress, lambda: False)
+    except MakeRealError as error:
+        if len(group) == 1:
+            on_error(_about(group[0].task, error))
+            return
+        for loaded in group:
+            yield from _convert_group([loaded], request, model, engine, on_progress, on_error)
+        return
     on_progress(Stage.WRITING, 0, 1)
-    _write_whole(task.result, picture, translation.image, translation.recipe)
-    figures = [f"{name} {value:.4g}" for name, value in translation.report.items()]
-    warnings = [f"\n  warning: {warning}" for warning in translation.recipe.get("warnings", ())]
-    return f"{task.result}: {', '.join(figures)}, {time.monotonic() - begin:.1f} s" + "".join(warnings)
+    seconds = (time.monotonic() - begin) / len(group)
+    for loaded, translation in zip(group, translations, strict=True):
+        try:
+            _write_whole(loaded.task.result, loaded.picture, translation.image, translation.recipe)
+        except MakeRealError as error:
+            on_error(_about(loaded.task, error))
+            continue
+        figures = [f"{name} {value:.4g}" for name, value in translation.report.items()]
+        warnings = [f"\n  warning: {warning}" for warning in translation.recipe.get("warnings", ())]
+        yield f"{loaded.task.result}: {', '.join(figures)}, {seconds:.1f} s" + "".join(warnings)
+
+
+def _about(task: Task, error: MakeRealError) -> MakeRealError:
+    return MakeRealError(error.code, f"{task.image}: {error.detail}")
+
+
+def _load(task: Task) -> Loaded:
+    picture = read_picture(task.image)
+    return Loaded(task, picture, _planes(task, picture))
 
 
 def _planes(task: Task, picture: Picture) -> dict[PlaneName, np.ndarray]:

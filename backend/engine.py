@@ -8,7 +8,7 @@ Used in-process by `make-real convert` and by the worker. Importing this module 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -40,6 +40,17 @@ class Engine(Protocol):
         is_cancelled: Callable[[], bool],
     ) -> Translation:
         """Translate a picture; see `backend.translation.Translator.translate` for shapes and errors."""
+        ...
+
+    def translate_batch(
+        self,
+        model: InstalledModel,
+        request: TranslationRequest,
+        batch: Sequence[Mapping[PlaneName, np.ndarray]],
+        on_progress: OnProgress,
+        is_cancelled: Callable[[], bool],
+    ) -> list[Translation]:
+        """Translate pictures of one size in the same passes of the network."""
         ...
 
     def prepare(self) -> bool:
@@ -83,13 +94,27 @@ class TorchEngine:
         is_cancelled: Callable[[], bool],
     ) -> Translation:
         """Translate a picture, loading the model first where it is not the one that was used last."""
+        (translation,) = self.translate_batch(model, request, [planes], on_progress, is_cancelled)
+        return translation
+
+    def translate_batch(
+        self,
+        model: InstalledModel,
+        request: TranslationRequest,
+        batch: Sequence[Mapping[PlaneName, np.ndarray]],
+        on_progress: OnProgress,
+        is_cancelled: Callable[[], bool],
+    ) -> list[Translation]:
+        """The same for pictures of one size."""
         on_progress(Stage.LOADING, 0, 1)
         if self._loaded is None or self._loaded[0] != model:
             # The old one goes first: two need not fit.
             self._loaded = None
             self._loaded = (model, self._load(model.base, self._device, model.domain))
         on_progress(Stage.LOADING, 1, 1)
-        return self._loaded[1].translate(request, planes, on_progress=on_progress, is_cancelled=is_cancelled)
+        return self._loaded[1].translate_batch(
+            request, batch, on_progress=on_progress, is_cancelled=is_cancelled
+        )
 
     def prepare(self) -> bool:
         """Compile and record the next kind of pass for the sizes seen so far; on the CPU there is none."""

@@ -26,7 +26,7 @@ import torch
 
 from .ceilings import measure_ceilings
 from .measure import Case, as_row, say
-from .processes import CaseProcess, Devices
+from .processes import CaseProcess, Turns
 from .table import write_table
 from .together import measure_together
 
@@ -75,7 +75,7 @@ def main() -> None:
                 record["rows" if kind == "row" else kind].append(value)
             write_table(options.output, record)
 
-    devices = Devices(options.device)
+    turns = Turns()
     running: list[CaseProcess] = []
     together: threading.Thread | None = None
     for number, (part, case) in enumerate(_cases(options)):
@@ -85,11 +85,11 @@ def main() -> None:
         if time.monotonic() >= deadline:
             take({"log": "left out, out of time"}, title)
             continue
-        case = replace(case, device=devices.names[number % len(devices.names)])
+        case = replace(case, device=options.device[number % len(options.device)])
         listen = partial(take, title=title)
-        running.append(CaseProcess(_arguments(part, case, options), case.device, devices, listen))
-        if number == 0 and len(devices.names) > 1:
-            work = (case, running[0], devices, take, deadline)
+        running.append(CaseProcess(_arguments(part, case, options), turns, listen))
+        if number == 0 and len(options.device) > 1:
+            work = (case, running[0], options.device, turns, take, deadline)
             together = threading.Thread(target=_together, args=work, daemon=True)
             together.start()
     for process in running:
@@ -105,23 +105,34 @@ def main() -> None:
 
 def _arguments(part: str, case: Case, options: argparse.Namespace) -> list[str]:
     numbers = {name: str(getattr(case, name)) for name in ("model", "width", "height", "batch", "repeats")}
-    arguments = ["--part", part, *(text for name, value in numbers.items() for text in (f"--{name}", value))]
+    arguments = [
+        "--part",
+        part,
+        "--device",
+        case.device,
+        *(text for name, value in numbers.items() for text in (f"--{name}", value)),
+    ]
     if part == "equality":
         arguments += [text for file in options.picture for text in ("--picture", str(file))]
     return arguments
 
 
 def _together(
-    case: Case, alone: CaseProcess, devices: Devices, take: Callable[..., None], deadline: float
+    case: Case,
+    alone: CaseProcess,
+    devices: Sequence[str],
+    turns: Turns,
+    take: Callable[..., None],
+    deadline: float,
 ) -> None:
     """When the first case has filled the compiler's cache: all devices at once, on frames of their own."""
     alone.wait(max(0.0, deadline - time.monotonic()))
     try:
-        figure = measure_together(case, devices, deadline)
+        figure = measure_together(case, devices, turns, deadline)
     except subprocess.SubprocessError as error:
-        take({"log": f"{len(devices.names)} devices together: {error}"})
+        take({"log": f"{len(devices)} devices together: {error}"})
         return
-    take({"row": as_row(replace(figure, gpus=len(devices.names)))})
+    take({"row": as_row(replace(figure, gpus=len(devices)))})
 
 
 def _options() -> argparse.Namespace:

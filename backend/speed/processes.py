@@ -1,41 +1,62 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The processes that measure one case each, and the turns that they take on the devices."""
+"""The processes that measure one case each, and the turns that they take. Pausing needs a POSIX system."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import IO, Any, cast
 
 GRACE_S = 2.0
 """For a stopped process to be gone; its thread may wait for a turn."""
 
+SETTLE_S = 0.2
+"""For what the paused ones had given to a device to be done."""
+
 Take = Callable[[dict[str, Any]], None]
 
 
-class Devices:
-    """Who has which device to itself."""
+class Turns:
+    """Who is being timed. Meanwhile the others are paused, on the host too, for they would take time from it."""
 
-    def __init__(self, names: Sequence[str]) -> None:
-        self.names = tuple(names)
-        self._locks = {name: threading.Lock() for name in names}
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._groups: set[int] = set()
+
+    def join(self, group: int) -> None:
+        """A process group takes part; it may be paused from now on."""
+        with self._lock:
+            self._groups.add(group)
+
+    def leave(self, group: int) -> None:
+        """It has ended."""
+        with self._lock:
+            self._groups.discard(group)
 
     @contextmanager
-    def all(self) -> Iterator[None]:
-        """Within, every device is the caller's alone."""
-        with ExitStack() as stack:
-            for lock in self._locks.values():
-                stack.enter_context(lock)
-            yield
+    def alone(self, *groups: int) -> Iterator[None]:
+        """Within, these process groups are alone."""
+        with self._lock:
+            others = self._groups - set(groups)
+            self._signal(others, "SIGSTOP")
+            time.sleep(SETTLE_S)
+            try:
+                yield
+            finally:
+                self._signal(others, "SIGCONT")
 
-    def lock(self, name: str) -> threading.Lock:
-        """One device's lock."""
-        return self._locks[name]
+    def _signal(self, groups: set[int], name: str) -> None:
+        for group in groups:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(group, getattr(signal, name))
 
 
 class CaseProcess:
@@ -43,17 +64,21 @@ class CaseProcess:
 
     Args:
         arguments: Of the program.
-        device: The one that it measures on.
-        devices: Gives it its turns.
+        turns: Gives it its turns.
         take: Called with each line that is no turn, in a thread.
     """
 
-    def __init__(self, arguments: Sequence[str], device: str, devices: Devices, take: Take) -> None:
-        command = [sys.executable, "-m", "backend.speed.case", "--device", device, *arguments]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self._lock = devices.lock(device)
+    def __init__(self, arguments: Sequence[str], turns: Turns, take: Take) -> None:
+        command = [sys.executable, "-m", "backend.speed.case", *arguments]
+        # A group of its own: its compiler's processes are paused with it.
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, process_group=0
+        )
+        self._turns = turns
         self._take = take
         self._title = " ".join(arguments)
+        self._stopped = False
+        turns.join(self._process.pid)
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
@@ -69,32 +94,29 @@ class CaseProcess:
     def stop(self) -> None:
         """End it; what it measured so far is kept."""
         if self._thread.is_alive():
-            self._take({"log": f"stopped, out of time: {self._title}"})
+            self._stopped = True
             self._process.kill()
             self._thread.join(GRACE_S)
 
     def _listen(self) -> None:
         stdin, stdout = (cast("IO[str]", pipe) for pipe in (self._process.stdin, self._process.stdout))
-        has_turn = False
         for line in stdout:
-            if not line.startswith("{"):
-                continue
-            told = json.loads(line)
-            match told.get("turn"):
-                case None:
-                    self._take(told)
-                case "take":
-                    self._lock.acquire()
-                    has_turn = True
+            told = json.loads(line) if line.startswith("{") else {}
+            if told.get("turn") == "take":
+                with self._turns.alone(self._process.pid):
                     with contextlib.suppress(OSError):
                         stdin.write("go\n")
                         stdin.flush()
-                case _:
-                    has_turn = False
-                    self._lock.release()
-        if has_turn:
-            self._lock.release()
-        if status := self._process.wait():
-            self._take({"log": f"ended with status {status}: {self._title}"})
-        stdin.close()
+                    # It says that it is done, or ends.
+                    while (line := stdout.readline()) and not line.startswith('{"turn"'):
+                        pass
+            elif told:
+                self._take(told)
+        status = self._process.wait()
+        self._turns.leave(self._process.pid)
+        if status:
+            reason = "stopped, out of time" if self._stopped else f"ended with status {status}"
+            self._take({"log": f"{reason}: {self._title}"})
+        with contextlib.suppress(OSError):
+            stdin.close()
         stdout.close()

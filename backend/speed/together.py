@@ -19,13 +19,13 @@ from backend.translation import Translator
 
 from .measure import OURS, REQUEST, Case, Figure, Flops, translate_timed
 from .models import make_model
-from .processes import Devices
+from .processes import Turns
 
 FRAMES = 8
 """Frames that each GPU translates."""
 
 
-def measure_together(case: Case, devices: Devices, deadline: float) -> Figure:
+def measure_together(case: Case, devices: Sequence[str], turns: Turns, deadline: float) -> Figure:
     """Seconds a frame when every device works on frames of its own.
 
     Raises:
@@ -37,7 +37,7 @@ def measure_together(case: Case, devices: Devices, deadline: float) -> Figure:
         subprocess.Popen(
             [*command, "--device", name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        for name in devices.names
+        for name in devices
     ]
     guard = threading.Timer(max(0.0, deadline - time.monotonic()), _kill, [workers])
     guard.daemon = True
@@ -45,7 +45,7 @@ def measure_together(case: Case, devices: Devices, deadline: float) -> Figure:
     try:
         for worker in workers:
             _hear(worker)
-        with devices.all():
+        with turns.alone():
             start = time.perf_counter()
             for worker in workers:
                 stdin = cast("IO[str]", worker.stdin)

@@ -234,9 +234,8 @@ class Translator:
             done()
         with network_at_work(self.model, plan):
             latents = self._walk(work, source, passes, feature_bytes, progress)
-        with progress.stage(Stage.DECODING, 3) as done, autoencoder_at_work(self.model, plan) as autoencoder:
+        with progress.stage(Stage.DECODING, 2) as done, autoencoder_at_work(self.model, plan) as autoencoder:
             outputs = [autoencoder.decode(each, plan.area, fast) for each in latents.split(1)]
-            done()
             if source.round_trip is None:
                 decoded = [autoencoder.decode(each, plan.area, fast) for each in source.latents[0].split(1)]
                 source.round_trip = torch.cat(decoded)

@@ -25,17 +25,24 @@ class Recorder:
     def __init__(self) -> None:
         self.device = "test"
         self.planes: list[dict[PlaneName, np.ndarray]] = []
+        self.batches: list[int] = []
 
-    def translate(
-        self, model: InstalledModel, request: Any, planes: Any, on_progress: Any, is_cancelled: Any
+    def translate_batch(
+        self, model: InstalledModel, request: Any, batch: Any, on_progress: Any, is_cancelled: Any
     ) -> Any:
-        self.planes.append(planes)
+        self.batches.append(len(batch))
+        if any(planes[PlaneName.IMAGE].max() == 0 for planes in batch):
+            raise MakeRealError(ErrorCode.EMPTY_MASK)
+        self.planes += batch
         on_progress(Stage.INVERTING, 1, 2)
-        return SimpleNamespace(
-            image=255 - planes[PlaneName.IMAGE],
-            report={"ssim_garment": 0.91234},
-            recipe={"request": request.to_map(), "warnings": ["the picture moved"]},
-        )
+        return [
+            SimpleNamespace(
+                image=255 - planes[PlaneName.IMAGE],
+                report={"ssim_garment": 0.91234},
+                recipe={"request": request.to_map(), "warnings": ["the picture moved"]},
+            )
+            for planes in batch
+        ]
 
     def prepare(self) -> bool:
         return False
@@ -58,9 +65,9 @@ def planned(folder: Path, *names: str, **options: Any) -> list[Task]:
     return plan([folder / name for name in names], folder / "out", **arguments)
 
 
-def run(tasks: list[Task], engine: Recorder) -> list[MakeRealError]:
+def run(tasks: list[Task], engine: Recorder, batch: int = 1) -> list[MakeRealError]:
     errors: list[MakeRealError] = []
-    convert(tasks, REQUEST, InstalledModel("model", Path("model")), lambda: engine, errors.append)
+    convert(tasks, REQUEST, InstalledModel("model", Path("model")), lambda: engine, errors.append, batch)
     return errors
 
 
@@ -135,6 +142,26 @@ def test_a_bad_picture_does_not_stop_the_others(folder: Path) -> None:
     assert error.code is ErrorCode.PICTURE_UNREADABLE
     assert "bad.png" in error.detail
     assert [path.name for path in (folder / "out").iterdir()] == ["plain.png"]
+
+
+def test_frames_of_one_size_share_passes(folder: Path) -> None:
+    names = [f"{number}.png" for number in range(5)]
+    for number, name in enumerate(names):
+        Image.fromarray((picture() // (number + 1))[: 8 if number == 3 else None]).save(folder / name)
+    engine = Recorder()
+    assert not run(planned(folder, *names), engine, batch=2)
+    assert engine.batches == [2, 1, 1, 1]
+    for name in names:
+        given, result = (read_picture(place / name).shown for place in (folder, folder / "out"))
+        assert np.array_equal(result, 255 - given)
+
+
+def test_the_bad_one_of_a_batch_is_named_and_the_others_are_made(folder: Path) -> None:
+    for name, level in (("a.png", 1), ("b.png", 0), ("c.png", 1)):
+        Image.fromarray(picture() * level).save(folder / name)
+    (error,) = run(planned(folder, "a.png", "b.png", "c.png"), Recorder(), batch=3)
+    assert error.code is ErrorCode.EMPTY_MASK and "b.png" in error.detail
+    assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.png", "c.png"]
 
 
 def test_a_disk_that_fills_up_leaves_the_old_result(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,45 +1,67 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Measuring in processes that take turns on a device."""
+"""Measuring in processes that take turns."""
 
 from __future__ import annotations
 
-import threading
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backend.speed import processes
-from backend.speed.processes import CaseProcess, Devices
+from backend.speed.processes import CaseProcess, Turns
 
-ARGUMENTS = ["--part", "nothing"]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot pause a process")
+OURS = ["--part", "ours", "--device", "cpu", "--model", "starter", "--width", "64", "--height", "64"]
 
 
-def test_a_part_that_fails_is_a_line_and_gives_its_turn_back() -> None:
-    devices, told = Devices(["cpu"]), []
-    process = CaseProcess(ARGUMENTS, "cpu", devices, told.append)
+@pytest.fixture
+def sleeper() -> Any:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, process_group=0)
+    yield process
+    os.killpg(process.pid, signal.SIGCONT)
+    process.communicate(b"\n")
+
+
+def state_of(process: subprocess.Popen[bytes]) -> str:
+    return Path(f"/proc/{process.pid}/stat").read_text(encoding="ascii").split()[2]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_others_are_paused_while_one_is_timed(sleeper: subprocess.Popen[bytes]) -> None:
+    turns = Turns()
+    turns.join(sleeper.pid)
+    with turns.alone(sleeper.pid):
+        assert state_of(sleeper) != "T"
+    with turns.alone():
+        assert state_of(sleeper) == "T"
+    assert state_of(sleeper) != "T"
+    turns.leave(sleeper.pid)
+    with turns.alone():
+        assert state_of(sleeper) != "T"
+
+
+def test_a_part_that_fails_is_a_line_and_leaves_the_turns_to_others() -> None:
+    turns, told = Turns(), []
+    process = CaseProcess(["--part", "nothing"], turns, told.append)
     process.wait()
     assert told == [{"log": "ended with status 2: --part nothing"}]
-    with devices.all():
+    with turns.alone():
         pass
 
 
-def test_one_that_waits_for_its_turn_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(processes, "GRACE_S", 0.1)
-    devices, told, asked = Devices(["cpu"]), [], threading.Event()
-
-    def take(line: dict[str, Any]) -> None:
-        told.append(line)
-        asked.set()
-
-    size = [text for name in ("width", "height") for text in (f"--{name}", "64")]
-    arguments = ["--part", "ours", "--model", "starter", *size, "--batch", "1", "--repeats", "1"]
-    with devices.all():
-        process = CaseProcess(arguments, "cpu", devices, take)
-        process.wait(0.5)
-        assert process.is_running
-        process.stop()
-    assert [line["log"].split(":")[0] for line in told[:1]] == ["stopped, out of time"]
-    process.wait(10)
+def test_one_that_runs_out_of_time_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "GRACE_S", 10.0)
+    turns, told = Turns(), []
+    process = CaseProcess([*OURS, "--batch", "1", "--repeats", "1"], turns, told.append)
+    process.wait(0.5)
+    assert process.is_running
+    process.stop()
     assert not process.is_running
-    with devices.all():
+    assert [line["log"].split(":")[0] for line in told] == ["stopped, out of time"]
+    with turns.alone():
         pass
