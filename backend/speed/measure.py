@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ import numpy as np
 import torch
 
 from backend.translation import Translation, Translator
+from backend.translation.autoencoder import WHOLE_AREA, window_size
+from backend.translation.batch import Batch
 from backend.translation.fidelity import peak_memory_bytes
 from backend.translation.model import Model
 from backend.translation.plans import PLANS, Plan
@@ -149,7 +152,12 @@ class Flops:
         self._case = case
         rows, columns = case.height // model.autoencoder.factor, case.width // model.autoencoder.factor
         self.cells = rows * columns
-        self._pass, self._coding = count_flops(model, rows, columns)
+        # What is translated of a large picture passes in windows, whose attention does not see each other.
+        work = Batch.read(REQUEST, [picture(case, 0)], model)
+        passed = work.windows[0]
+        coded = window_size(work.box.height, work.box.width, WHOLE_AREA)
+        self._pass = len(work.windows) * count_flops(model, passed.height, passed.width)[0]
+        self._coding = count_flops(model, *coded)[1] * work.box.height * work.box.width / math.prod(coded)
 
     def figure(
         self, method: str, batch: int, seconds: float, peak: float | None, note: str, passes: int

@@ -3,13 +3,12 @@
 
     python -m backend.speed.table out/speed/performance.json docs/performance.md
 
-puts a run into the page, between the two marks, and its JSON beside the page.
+puts a run into the page, or several, between the two marks, and `performance.json` beside it.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,21 +24,24 @@ def write_table(folder: Path, record: dict[str, Any]) -> None:
     (folder / "performance.md").write_text("\n".join(_lines(record)) + "\n", encoding="utf-8")
 
 
-def put_into_page(recorded: Path, page: Path) -> None:
-    """Exchange what stands between the page's marks for the table of a recorded run.
+def put_into_page(runs: Sequence[Path], page: Path) -> None:
+    """Exchange what stands between the page's marks for the tables of recorded runs, and put all rows beside the page.
 
     Raises:
         ValueError: The page has no marks.
     """
-    record = json.loads(recorded.read_text(encoding="utf-8"))
+    records = [json.loads(run.read_text(encoding="utf-8")) for run in runs]
     text = page.read_text(encoding="utf-8")
     before, begin, rest = text.partition(BEGIN)
     _old, end, after = rest.partition(END)
     if not (begin and end):
         raise ValueError(f"{page} has no lines {BEGIN!r} and {END!r}")
-    table = "\n".join(_lines(record))
-    page.write_text(f"{before}{begin}\n{table}\n{end}{after}", encoding="utf-8")
-    shutil.copyfile(recorded, page.with_name("performance.json"))
+    tables = "\n\n".join("\n".join(_lines(record)) for record in records)
+    page.write_text(f"{before}{begin}\n{tables}\n{end}{after}", encoding="utf-8")
+    rows = [{**row, "run": number} for number, record in enumerate(records) for row in record["rows"]]
+    abouts = [{key: value for key, value in record.items() if key != "rows"} for record in records]
+    everything = json.dumps({"runs": abouts, "rows": rows}, indent=1) + "\n"
+    page.with_name("performance.json").write_text(everything, encoding="utf-8")
 
 
 def _lines(record: dict[str, Any]) -> Iterator[str]:
@@ -86,4 +88,5 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    put_into_page(*(Path(argument) for argument in sys.argv[1:3]))
+    *recorded, target = (Path(argument) for argument in sys.argv[1:])
+    put_into_page(recorded, target)

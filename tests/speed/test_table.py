@@ -42,7 +42,7 @@ def test_a_run_replaces_the_one_before_it(tmp_path: Path) -> None:
     recorded.write_text(json.dumps(RECORD), encoding="utf-8")
     page.write_text(PAGE, encoding="utf-8")
     for _ in range(2):
-        put_into_page(recorded, page)
+        put_into_page([recorded], page)
     text = page.read_text(encoding="utf-8")
     assert text.startswith("# Performance\n") and text.endswith("\nThe rest.\n") and "older" not in text
     lines = [line for line in text.splitlines() if "| 768x1024 |" in line]
@@ -52,7 +52,9 @@ def test_a_run_replaces_the_one_before_it(tmp_path: Path) -> None:
         ["| sd15", "768x1024", "8"],
     ]
     assert "| eager, float16 | 0.07 | 0.6 |" in text and "- sdxl: left out, out of time" in text
-    assert json.loads((tmp_path / "performance.json").read_text(encoding="utf-8")) == RECORD
+    written = json.loads((tmp_path / "performance.json").read_text(encoding="utf-8"))
+    assert written["rows"] == [{**row, "run": 0} for row in RECORD["rows"]]
+    assert written["runs"][0]["log"] == RECORD["log"]
 
 
 def test_a_page_without_marks_is_left_alone(tmp_path: Path) -> None:
@@ -60,5 +62,5 @@ def test_a_page_without_marks_is_left_alone(tmp_path: Path) -> None:
     recorded.write_text(json.dumps(RECORD), encoding="utf-8")
     page.write_text("text", encoding="utf-8")
     with pytest.raises(ValueError, match="has no lines"):
-        put_into_page(recorded, page)
+        put_into_page([recorded], page)
     assert page.read_text(encoding="utf-8") == "text"
