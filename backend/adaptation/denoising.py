@@ -13,14 +13,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from backend.translation.domain import MAX_GAIN
+from backend.translation.guidance import REFERENCE_CONTRAST
 from backend.translation.text import Conditioning
 
 from .bank import Bank
 from .bridge import noisy_pair
 from .draws import draw_timesteps, generator, shuffled, translation_timesteps
 
-REFERENCE_CONTRAST = 0.05
-"""Root mean square between the two predictions of guidance at which a scale of 7.5 is a clear and bearable effect."""
 BRIDGED_GAIN = round(1 / (7.5 - 1), 4)
 """Makes a guidance scale of 7.5, the paper's, walk the whole bridge from render to photo (see `bridge`)."""
 CALIBRATION_SHARE = 0.281

@@ -17,13 +17,14 @@ from torch import nn
 
 from backend.adaptation.bank import Bank
 from backend.adaptation.bridge import BRIDGE_END, noisy_pair
-from backend.adaptation.denoising import REFERENCE_CONTRAST, Batch, Denoiser
+from backend.adaptation.denoising import Batch, Denoiser
 from backend.adaptation.draws import draw_timesteps, generator, shuffled
 from backend.adaptation.losses import LossLog, Row
 from backend.adaptation.negative import initial_vectors
 from backend.adaptation.positive import positive_loss
 from backend.adaptation.settings import Pace, Settings
 from backend.adaptation.stage import Checkpoint, Stage, learning_rate
+from backend.translation.guidance import REFERENCE_CONTRAST
 from backend.translation.text import (
     Conditioning,
     TextEncoder,

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from backend.translation import Translator
 from backend.translation.attention import Mode, TextureControl, shallow_self_attention
+from backend.translation.guidance import REFERENCE_CONTRAST
 from backend.translation.model import Model
 from backend.translation.passes import Passes
 from backend.translation.schedule import ddim, low_noise_walk, mean_noise
@@ -117,7 +118,9 @@ def recompute(model: Model, request: TranslationRequest, latents: Tensor, garmen
         batch = torch.cat([z[i], x, x])
         predicted = model.unet(batch, walk.timesteps[i], encoder_hidden_states=hidden).sample
         _, empty, negative = predicted.chunk(3)
-        pulls.append(w * empty + (1 - w) * negative - noise[i])
+        difference = empty - negative
+        bound = min(1.0, REFERENCE_CONTRAST / float(difference.square().mean().sqrt()))
+        pulls.append(empty + (w - 1) * bound * difference - noise[i])
         apart = step(apart, pulls, (min(i + 1, 5), i, i - 1))
     for attn, original in originals.items():
         attn.set_processor(original)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from backend.translation import Translator
-from backend.translation.guidance import guided_noise
+from backend.translation.guidance import REFERENCE_CONTRAST, guided_noise
 from backend.translation.model import Model
 
 
@@ -33,11 +33,12 @@ def passes(translators: dict[str, Translator]) -> list[int]:
 
 @torch.inference_mode()
 def test_equation(translators: dict[str, Translator], latents: torch.Tensor) -> None:
-    for model in (translators["sd15"].model, translators["sdxl"].model):
+    for name in ("sd15", "sdxl"):
+        model = replace(translators[name].model, guidance_gain=0.01)
         empty = model.predict_noise(latents, 200, model.empty)
         negative = model.predict_noise(latents, 200, model.negative)
         both = guided(model, latents, 7.5)
-        torch.testing.assert_close(both, 7.5 * empty - 6.5 * negative, rtol=0, atol=1e-4)
+        torch.testing.assert_close(both, empty + 0.01 * 6.5 * (empty - negative), rtol=0, atol=1e-5)
         assert not torch.allclose(empty, negative, atol=1e-4)
 
 
@@ -46,12 +47,25 @@ def test_the_domains_gain_scales_the_difference(
     translators: dict[str, Translator], latents: torch.Tensor
 ) -> None:
     model = translators["sd15"].model
-    gained = guided(replace(model, guidance_gain=3.0), latents, 2.5)
-    torch.testing.assert_close(gained, guided(model, latents, 5.5), rtol=0, atol=1e-5)
+    gained = guided(replace(model, guidance_gain=0.03), latents, 2.5)
+    less = replace(model, guidance_gain=0.01)
+    torch.testing.assert_close(gained, guided(less, latents, 5.5), rtol=0, atol=1e-5)
     unguided = guided(model, latents, 1.0)
     without_gain = guided(replace(model, guidance_gain=0.0), latents, 7.5)
     # A batch of two and a batch of one round differently.
     torch.testing.assert_close(without_gain, unguided, rtol=0, atol=1e-5)
+
+
+def test_a_picture_whose_predictions_lie_far_apart_is_not_carried_away(
+    translators: dict[str, Translator],
+) -> None:
+    """Each picture of a batch for itself: the one at twice the reference is brought to it, the other left alone."""
+    model = replace(translators["sd15"].model, guidance_gain=0.5)
+    empty = torch.zeros(2, 4, 8, 8)
+    negative = torch.full((2, 4, 8, 8), 2.0) * REFERENCE_CONTRAST * torch.tensor([2.0, 0.5]).view(2, 1, 1, 1)
+    noise = guided_noise(lambda *_: torch.cat([empty, negative]), model, 7.5)
+    torch.testing.assert_close(noise[0], torch.full((4, 8, 8), -6.5 * REFERENCE_CONTRAST))
+    torch.testing.assert_close(noise[1], torch.full((4, 8, 8), -6.5 * REFERENCE_CONTRAST / 2))
 
 
 @torch.inference_mode()
