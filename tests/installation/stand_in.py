@@ -11,6 +11,7 @@ import runpy
 import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -24,13 +25,16 @@ DOCTOR_ONLY = "def main():\n    print('Everything is in order.')\n"
 
 
 def uv_wheel() -> Path:
-    """The pinned uv for this machine, downloaded once."""
-    wheel = next(UV_CACHE.glob(f"uv-{FACTS['UV_VERSION']}-*.whl"), None)
-    if wheel is None:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(UV_CACHE)]
-        subprocess.run([*command, f"uv=={FACTS['UV_VERSION']}"], check=True)
-        wheel = next(UV_CACHE.glob(f"uv-{FACTS['UV_VERSION']}-*.whl"))
-    return wheel
+    """The pinned uv for this machine, downloaded once, also when two suites begin at once."""
+    name = f"uv-{FACTS['UV_VERSION']}-*.whl"
+    if not any(UV_CACHE.glob(name)):
+        UV_CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=UV_CACHE) as folder:
+            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
+            subprocess.run([*command, f"uv=={FACTS['UV_VERSION']}"], check=True)
+            wheel = next(Path(folder).glob(name))
+            wheel.replace(UV_CACHE / wheel.name)
+    return next(UV_CACHE.glob(name))
 
 
 def make_wheel(folder: Path, name: str, version: str, code: str, program: str = "") -> Path:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from stand_in import FACTS, PROGRAM, UV_CACHE, VERSION, StandIn, uv_wheel
+from stand_in import FACTS, PROGRAM, VERSION, StandIn, uv_wheel
 
 STEPS = ("unpack", "uv", "environment", "torch", "packages", "backend", "check")
 
@@ -19,7 +19,6 @@ STEPS = ("unpack", "uv", "environment", "torch", "packages", "backend", "check")
 @pytest.fixture(scope="module", autouse=True)
 def uv() -> Path:
     """Download it before anything is timed or limited."""
-    UV_CACHE.mkdir(parents=True, exist_ok=True)
     return uv_wheel()
 
 
