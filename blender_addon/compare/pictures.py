@@ -35,7 +35,8 @@ def texture_of(path: Path) -> gpu.types.GPUTexture | None:
     if path not in _textures and path not in _unreadable and path not in _wanted:
         _wanted.append(path)
         if not bpy.app.timers.is_registered(_read_wanted):
-            bpy.app.timers.register(_read_wanted)
+            # What is wanted stays wanted when the artist opens another file.
+            bpy.app.timers.register(_read_wanted, persistent=True)
     return _textures.get(path)
 
 

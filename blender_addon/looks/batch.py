@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import bpy
 import numpy as np
 
 from ..history import places, thumbnails
@@ -84,8 +83,8 @@ class Batch:
         picture = thumbnails.sheet(self.pictures, self.columns, GAP_PIXELS)
         yield
         yield from files.write(path, png.encode(picture, texts))
-        scene = bpy.data.scenes.get(target.scene)
-        if scene is not None and bpy.data.filepath == target.blend_file:
+        scene = results.scene_of(target)
+        if scene is not None:
             results.open_picture(scene, path, f"Make Real Sheet {path.name[:4]}")
 
 

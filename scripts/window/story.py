@@ -26,7 +26,7 @@ GARMENT = ("Dress", "Waistband", "Button")
 """Beginnings of the names of the objects that make up the demo's garment."""
 RENDER_TIMEOUT_S = 600.0
 TRANSLATION_TIMEOUT_S = 1200.0
-SAMPLES = 24
+SAMPLES = 96
 GARMENT_PANEL, HISTORY_PANEL = 1, 3
 """Numbers of panels below the main one, with Looks between them."""
 
@@ -113,12 +113,12 @@ def show_masks(area: bpy.types.Area, out: Path) -> Story:
     before = stage.seen(stage.region_of(area, "WINDOW")).astype(int)
     window_manager = bpy.context.window_manager
     window_manager.make_real_mask_overlay = True
-    yield from stage.until(lambda: changed(area, before) > 0.01, "the overlay", 60.0)
+    yield from stage.until(lambda: changed(area, before) > 0.01, "the overlay", 180.0)
     yield 1.0
     assert changed(area, before) < 0.5, "the overlay covers more than the garment"
     yield from stage.photograph(out / "window_masks.png", area)
     window_manager.make_real_mask_overlay = False
-    yield from stage.until(lambda: changed(area, before) < 0.01, "the end of the overlay", 10.0)
+    yield from stage.until(lambda: changed(area, before) < 0.01, "the end of the overlay", 30.0)
 
 
 def changed(area: bpy.types.Area, before: np.ndarray) -> float:
@@ -213,7 +213,7 @@ def compare(area: bpy.types.Area, out: Path) -> Story:
     before = stage.seen(stage.region_of(area, "WINDOW")).astype(int)
     with stage.within(area):
         bpy.ops.make_real.compare()
-    yield from stage.until(lambda: changed(area, before) > 0.01, "the slider", 60.0)
+    yield from stage.until(lambda: changed(area, before) > 0.01, "the slider", 180.0)
     yield 1.0
     yield from stage.photograph(out / "window_compare.png", area)
     with stage.within(area):

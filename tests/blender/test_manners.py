@@ -34,6 +34,14 @@ bpy.ops.make_real.translate()
 while pump.session().job.step < 2:
     pump.pump(0.02)
 """
+START_AND_WAIT = """
+import sys, bpy, addon_utils
+addon_utils.enable({module!r}, default_set=True)
+from {module}.session import pump
+bpy.ops.make_real.start_backend()
+print(pump.run_until_idle(60.0).phase, flush=True)
+sys.stdin.read()
+"""
 
 
 def other_blender(blend: Path, rest: str) -> subprocess.Popen[str]:
@@ -76,6 +84,26 @@ def test_blender_quits_while_it_works(
         assert time.monotonic() < deadline, "the backend outlives Blender"
         time.sleep(0.05)
     assert not (folder / "make_real").exists() or not files(folder / "make_real" / "Scene")
+
+
+def test_the_blender_that_has_started_the_backend_quits(
+    addon: Callable, saved: bpy.types.Scene, backend: Callable
+) -> None:
+    """Its backend goes with it; the other Blender, in the middle of a picture, starts one of its own."""
+    folder = backend("steady")
+    script = START_AND_WAIT.format(module=MODULE)
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        while (told := other.stdout.readline()) and told.strip() != "ready":
+            pass
+        assert bpy.ops.make_real.translate() == {"FINISHED"}
+        pump_until(addon, lambda session: session.job.step >= 2)
+        other.stdin.close()
+    assert other.returncode == 0
+    assert addon("session.pump").run_until_idle(TIMEOUT_S).problem is None
+    assert saved.make_real.result is not None
+    assert len((folder / "starts.txt").read_text().splitlines()) == 2
 
 
 def test_disk_that_fills_up_while_the_result_is_written(
