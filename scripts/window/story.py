@@ -216,9 +216,22 @@ def compare(area: bpy.types.Area, out: Path) -> Story:
     yield from stage.until(lambda: changed(area, before) > 0.01, "the slider", 180.0)
     yield 1.0
     yield from stage.photograph(out / "window_compare.png", area)
+    yield from drag_line(area)
     with stage.within(area):
         bpy.ops.make_real.compare()
     yield 0.5
+
+
+def drag_line(area: bpy.types.Area) -> Story:
+    """The line follows the mouse, and what it has passed is drawn anew."""
+    settings, region = module("compare.comparison").settings(), stage.region_of(area, "WINDOW")
+    before = stage.seen(region).astype(int)
+    places = [region.view2d.view_to_region(split, 0.4, clip=False) for split in (0.5, 0.25)]
+    yield from stage.drag(*((region.x + x, region.y + y) for x, y in places))
+    stage.park_mouse()
+    yield 0.5
+    assert abs(settings.split - 0.25) < 0.02, f"the line was dragged to {settings.split:.2f}"
+    assert changed(area, before) > 0.01, "the picture has not followed the line"
 
 
 def show_history(area: bpy.types.Area, out: Path) -> Story:
