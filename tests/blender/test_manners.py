@@ -91,6 +91,7 @@ def test_the_blender_that_has_started_the_backend_quits(
 ) -> None:
     """Its backend goes with it; the other Blender, in the middle of a picture, starts one of its own."""
     folder = backend("steady")
+    saved.make_real.use_compositor = False
     script = START_AND_WAIT.format(module=MODULE)
     with subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -432,6 +432,7 @@ def test_after_a_failure_the_next_click_works(
     addon: Callable, garment_scene: bpy.types.Scene, backend: Callable
 ) -> None:
     folder = backend("fail_once")
+    garment_scene.make_real.use_compositor = False
     assert translate_and_wait(addon).problem.code == "out_of_memory"
     assert translate_and_wait(addon).problem is None
     assert garment_scene.make_real.result is not None
@@ -455,6 +456,7 @@ def test_what_is_left_of_a_cancelled_render_is_taken_and_said(
     addon: Callable, garment_scene: bpy.types.Scene, backend: Callable
 ) -> None:
     backend("invert")
+    garment_scene.make_real.use_compositor = False
     for handler in bpy.app.handlers.render_cancel:
         handler(garment_scene, None)
     assert translate_and_wait(addon).problem is None
