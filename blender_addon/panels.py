@@ -28,7 +28,7 @@ class MAKE_REAL_PT_main(InImageEditor, bpy.types.Panel):  # noqa: N801  Blender'
         line = pump.line()
         column = layout.column(align=True)
         column.scale_y = 1.4
-        # The words first: Blender takes a label for the progress bar that lay under a resting mouse, if it meets it first.
+        # The words first: Blender takes a label for the progress bar under a resting mouse, if it meets that one first.
         _draw_state(layout, context, line)
         draw_start(column, "make_real.translate", icon="SHADERFX")
         settings = context.scene.make_real
