@@ -117,7 +117,7 @@ def test_bad_messages_get_an_error_code_and_the_link_lives(peer: Peer) -> None:
         ErrorCode.JOB_UNKNOWN: [[*encode(Planes(JOB_ID, PlaneName.IMAGE, 0)), b"x"]],
         ErrorCode.INVALID_REQUEST: [
             encode(replace(SUBMIT, planes=(SPEC, SPEC))),
-            [MAGIC, header.replace(b"\xa5steps\x32", b"\xa5steps\x00")],
+            [MAGIC, header.replace(b"\xa5steps" + bytes([REQUEST.steps]), b"\xa5steps\x00")],
         ],
     }
     for code, messages in cases.items():
