@@ -193,7 +193,7 @@ def park_mouse() -> None:
 
 
 def photograph(path: Path, area: bpy.types.Area | None = None) -> Story:
-    """Photograph the whole display or one area, in 256 colours to keep the file small."""
+    """Photograph the whole display or one area."""
     for each in window().screen.areas:
         each.tag_redraw()
     park_mouse()
@@ -203,8 +203,8 @@ def photograph(path: Path, area: bpy.types.Area | None = None) -> Story:
 
 
 def _take(path: Path, *what: str) -> None:
-    few_colors = ("-dither", "FloydSteinberg", "-colors", "256", "-define", "png:compression-level=9")
-    subprocess.run(["import", *what, *few_colors, f"PNG8:{path}"], check=True)
+    small = ("-quality", "90", "-sampling-factor", "4:4:4")
+    subprocess.run(["import", *what, *small, str(path)], check=True)
     print(f"photographed {path.name}", flush=True)
 
 

@@ -43,7 +43,7 @@ def story(out: Path) -> Story:
     yield from render()
     area = stage.area_of("IMAGE_EDITOR")
     yield from pick_garment(area)
-    yield from stage.photograph(out / "window_panel.png", area)
+    yield from stage.photograph(out / "window_panel.jpg", area)
     yield from show_masks(area, out)
     yield from make_real(area, out)
     yield from check_result(area)
@@ -116,7 +116,7 @@ def show_masks(area: bpy.types.Area, out: Path) -> Story:
     yield from stage.until(lambda: changed(area, before) > 0.01, "the overlay", 180.0)
     yield 1.0
     assert changed(area, before) < 0.5, "the overlay covers more than the garment"
-    yield from stage.photograph(out / "window_masks.png", area)
+    yield from stage.photograph(out / "window_masks.jpg", area)
     window_manager.make_real_mask_overlay = False
     yield from stage.until(lambda: changed(area, before) < 0.01, "the end of the overlay", 30.0)
 
@@ -140,7 +140,7 @@ def make_real(area: bpy.types.Area, out: Path) -> Story:
         TRANSLATION_TIMEOUT_S,
     )
     assert pump.session().problem is None, pump.session().problem
-    yield from stage.photograph(out / "window_progress.png", area)
+    yield from stage.photograph(out / "window_progress.jpg", area)
     yield from stage.until(lambda: pump.session().job is None, "the picture", TRANSLATION_TIMEOUT_S)
     assert pump.session().problem is None, pump.session().problem
     assert len(ticks) > 20, "the timer ran on its own"
@@ -215,7 +215,7 @@ def compare(area: bpy.types.Area, out: Path) -> Story:
         bpy.ops.make_real.compare()
     yield from stage.until(lambda: changed(area, before) > 0.01, "the slider", 180.0)
     yield 1.0
-    yield from stage.photograph(out / "window_compare.png", area)
+    yield from stage.photograph(out / "window_compare.jpg", area)
     yield from drag_line(area)
     with stage.within(area):
         bpy.ops.make_real.compare()
@@ -240,7 +240,7 @@ def show_history(area: bpy.types.Area, out: Path) -> Story:
     panels = (GARMENT_PANEL, HISTORY_PANEL)
     for panel in panels:
         yield from stage.click_header(area, "make_real.remove_from_compositor", panel)
-    yield from stage.photograph(out / "window_history.png", area)
+    yield from stage.photograph(out / "window_history.jpg", area)
     for panel in reversed(panels):
         yield from stage.click_header(area, "make_real.remove_from_compositor", panel)
 
@@ -252,7 +252,7 @@ def show_preferences(area: bpy.types.Area, out: Path) -> Story:
     with stage.within(area):
         bpy.ops.make_real.open_preferences()
     yield 2.0
-    yield from stage.photograph_newest_window(out / "window_preferences.png", 760, 620)
+    yield from stage.photograph_newest_window(out / "window_preferences.jpg", 760, 620)
 
 
 if __name__ == "__main__":
