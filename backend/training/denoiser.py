@@ -14,7 +14,6 @@ import itertools
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,102 +26,15 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from backend.adaptation.bridge import noisy_pair
 from backend.adaptation.draws import draw_timesteps
-from backend.adaptation.rendered_look import look_rendered
 
-from .data import NATIVE_SIZE, Pictures, augment, caption, read_pack
+from .banks import Banks, all_captions, draw, draw_mixed, encode_banks
+from .data import NATIVE_SIZE, read_pack
 from .text import WIDTH, new_text_encoder, write_tokenizer
 
 CAPTION_DROPOUT = 0.15
 SHARES = (0.5, 0.15, 0.35)
 """Of photos, of rendered looks and of renders in a batch."""
 EMA_DECAY = 0.998
-
-
-@dataclass(frozen=True)
-class Bank:
-    """Encoded training crops under the captions of one domain, ready on the device.
-
-    Args:
-        latents: (crops 32 64 48) half precision, scaled to unit variance: what the captions ask for.
-        rendered: The same crops with the rendered look; the `latents` themselves where nothing is to change.
-        captions: Index of each crop's caption in the list of all captions.
-    """
-
-    latents: Float[Tensor, "crops channels h w"]
-    rendered: Float[Tensor, "crops channels h w"]
-    captions: Int[Tensor, " crops"]
-
-
-@dataclass(frozen=True)
-class Banks:
-    """What the denoiser learns from.
-
-    Args:
-        photos: Photos under captions of photos, paired with their rendered look.
-        looks: The rendered looks of the same photos under captions of renders, as they are.
-        renders: Renders under captions of renders, as they are.
-    """
-
-    photos: Bank
-    looks: Bank
-    renders: Bank
-
-
-@torch.no_grad()
-def encode_banks(
-    vae: AutoencoderTiny,
-    photos: Pictures,
-    renders: Pictures,
-    captions: list[str],
-    crops: int,
-    generator: torch.Generator,
-) -> Banks:
-    """Encode `crops` augmented crops of either domain, each picture about equally often."""
-    index_of = {caption: index for index, caption in enumerate(captions)}
-
-    def choose(pictures: Pictures) -> Int[Tensor, " crops"]:
-        count = len(pictures.pixels)
-        rounds = [torch.randperm(count, generator=generator, device=generator.device)] * -(-crops // count)
-        return torch.cat(rounds)[:crops]
-
-    def called(pictures: Pictures, domain: str, chosen: Tensor) -> Int[Tensor, " crops"]:
-        indices = torch.tensor([index_of[name] for name in pictures.captions(domain)], device=chosen.device)
-        return indices[chosen]
-
-    def encode(pixels: Float[Tensor, "batch 3 height width"]) -> Tensor:
-        latents: Tensor = vae.encode((pixels * 2 - 1).to(vae.dtype)).latents * vae.config.scaling_factor
-        return latents.half()
-
-    chosen = choose(photos)
-    clean, looks = [], []
-    for few in chosen.split(64):
-        crops_of_few = augment(photos.pixels[few], generator)
-        clean.append(encode(crops_of_few))
-        looks.append(encode(look_rendered(crops_of_few, generator)))
-    latents, rendered = torch.cat(clean), torch.cat(looks)
-    photo_bank = Bank(latents, rendered, called(photos, "photo", chosen))
-    look_bank = Bank(rendered, rendered, called(photos, "render", chosen))
-    chosen = choose(renders)
-    latents = torch.cat([encode(augment(renders.pixels[few], generator)) for few in chosen.split(64)])
-    return Banks(photo_bank, look_bank, Bank(latents, latents, called(renders, "render", chosen)))
-
-
-def draw(bank: Bank, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """A random batch of a bank: latents and rendered latents in float32, and caption indices."""
-    chosen = torch.randint(len(bank.latents), (count,), generator=generator, device=generator.device)
-    return bank.latents[chosen].float(), bank.rendered[chosen].float(), bank.captions[chosen]
-
-
-def draw_mixed(
-    banks: Banks, shares: tuple[float, float, float], batch: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor, int]:
-    """A batch of photos, rendered looks and renders, in this order, as `draw` gives them; and the number of photos."""
-    counts = [round(share * batch) for share in shares[1:]]
-    photos = batch - sum(counts)
-    sources = (banks.photos, banks.looks, banks.renders)
-    drawn = [draw(bank, count, generator) for bank, count in zip(sources, [photos, *counts], strict=True)]
-    latents, rendered, captions = (torch.cat(parts) for parts in zip(*drawn, strict=True))
-    return latents, rendered, captions, photos
 
 
 def new_unet() -> UNet2DConditionModel:
@@ -300,12 +212,6 @@ def caption_contrast(
                 loss = noise_prediction_loss(unet, latents, rendered, text, alphas_cumprod, seeded)
                 values[kind] += float(loss) / 4
         print(f"{name}: " + ", ".join(f"{kind} {value:.4f}" for kind, value in values.items()), flush=True)
-
-
-def all_captions(domains: list[Pictures]) -> list[str]:
-    """Every caption once, the empty one first, in an order that does not depend on the pictures' order."""
-    words = {garment for pictures in domains for garment in pictures.garments}
-    return ["", *sorted(caption(domain, word) for domain in ("photo", "render") for word in words)]
 
 
 def main() -> None:
