@@ -122,7 +122,7 @@ def test_disk_that_fills_up_while_the_result_is_written(
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert session.problem.code == "disk_full"
-    assert str(tmp_path) in session.problem.detail
+    assert Path(session.problem.detail.split(":")[0]).is_absolute(), "it names the file"
     assert not [name for name in files(tmp_path / "make_real" / "Scene") if name.startswith("0001")]
     assert snapshot.difference(before, snapshot.of_file()) == []
     assert translate_and_wait(addon).problem is None, "the next click works"
