@@ -10,9 +10,11 @@ from collections.abc import Callable
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
+from diffusers.models.attention_processor import Attention
 from jaxtyping import Float
 from torch import Tensor
 
+from .attention import project_heads
 from .fast import compiled
 from .windows import Window, cover, evaluate
 
@@ -21,7 +23,42 @@ WHOLE_AREA = 160 * 160
 TILE_AREA = 64 * 64
 """The same where memory is short."""
 
+SCORES = 1 << 25
+"""Scores of queries and keys that the attention computes at once: 64 MiB in 16 bits."""
+
 Coding = Callable[[Tensor], Tensor]
+
+
+class WideAttention:
+    """Self-attention between all cells, in one head of 512 channels, by `attend_widely`."""
+
+    def __call__(
+        self,
+        attn: Attention,
+        hidden_states: Float[Tensor, "batch channels rows columns"],
+        encoder_hidden_states: None = None,
+        attention_mask: None = None,
+        temb: None = None,
+    ) -> Float[Tensor, "batch channels rows columns"]:
+        cells = attn.group_norm(hidden_states.flatten(2)).mT
+        query, key, value = project_heads(attn, cells)
+        attended = attend_widely(query, key, value)
+        output: Tensor = attn.to_out[0](attended.transpose(1, 2).flatten(-2))
+        changed: Tensor = hidden_states + output.mT.unflatten(-1, hidden_states.shape[-2:])
+        return changed / float(attn.rescale_output_factor)
+
+
+def attend_widely(
+    query: Float[Tensor, "batch heads tokens channels"],
+    key: Float[Tensor, "batch heads tokens channels"],
+    value: Float[Tensor, "batch heads tokens channels"],
+) -> Float[Tensor, "batch heads tokens channels"]:
+    """Attention for wide heads, by plain products; a part of the queries at a time, so that the scores stay small.
+
+    The fused kernels are made for up to 256 channels; the one that takes more is slower than products of matrices.
+    """
+    parts = (query * query.shape[-1] ** -0.5).split(max(1, SCORES // key.shape[-2]), dim=-2)
+    return torch.cat([(part @ key.mT).softmax(-1) @ value for part in parts], -2)
 
 
 class Autoencoder:
@@ -36,6 +73,9 @@ class Autoencoder:
 
     def __init__(self, module: AutoencoderKL | AutoencoderTiny) -> None:
         self._module = module
+        for each in module.modules():
+            if isinstance(each, Attention):
+                each.set_processor(WideAttention())
         self._scale = float(module.config.scaling_factor)
         self._shift = float(module.config.get("shift_factor") or 0.0)
         self._fast: dict[tuple[int, int], tuple[Coding, Coding]] = {}
