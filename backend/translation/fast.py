@@ -9,6 +9,7 @@ two made it. What was compiled before is found in the compiler's cache on the di
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -45,6 +46,11 @@ class Replay:
         self._timestep = timestep
         self._output = output
 
+    @property
+    def pool(self) -> Any:
+        """Where the recording's memory is."""
+        return self._graph.pool()
+
     def __call__(self, latents: Tensor, timestep: int) -> Tensor:
         self._latents.copy_(latents)
         self._timestep.fill_(timestep)
@@ -52,8 +58,15 @@ class Replay:
         return self._output.clone()
 
 
-def record(run: Pass, latents: Float[Tensor, "pictures channels rows columns"]) -> Replay:
-    """Compile and record a pass for the shape of `latents`, whose memory becomes the recording's input."""
+def record(
+    run: Pass, latents: Float[Tensor, "pictures channels rows columns"], beside: Replay | None = None
+) -> Replay:
+    """Compile and record a pass for the shape of `latents`, whose memory becomes the recording's input.
+
+    Args:
+        beside: Another recording, with whose memory this one makes do: they never replay at once, and what they
+            give is copied at once.
+    """
     run = compiled(run)
     timestep = torch.zeros((), dtype=torch.int64, device=latents.device)
     stream = torch.cuda.Stream(latents.device)
@@ -63,6 +76,6 @@ def record(run: Pass, latents: Float[Tensor, "pictures channels rows columns"]) 
             run(latents, timestep)
     torch.cuda.current_stream(latents.device).wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, pool=None if beside is None else beside.pool):
         output = run(latents, timestep)
     return Replay(graph, latents, timestep, output)

@@ -118,7 +118,8 @@ class Passes:
         )
         self._control.switch(mode, self._memory)
         told = self._tell(texts)
-        return record(lambda latents, timestep: self._model.run(latents, timestep, told), latents)
+        beside = next(iter(self._replays.values()), None)
+        return record(lambda latents, timestep: self._model.run(latents, timestep, told), latents, beside)
 
     def _pass(
         self, mode: Mode, latents: Tensor, timestep: int, texts: Sequence[Conditioning]

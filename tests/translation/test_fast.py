@@ -34,7 +34,9 @@ def replays(translator: Translator, monkeypatch: pytest.MonkeyPatch) -> list[str
     log: list[str] = []
     layers = translator._control._processors
 
-    def record(run: Callable[[Tensor, Tensor], Tensor], latents: Tensor) -> Callable[[Tensor, int], Tensor]:
+    def record(
+        run: Callable[[Tensor, Tensor], Tensor], latents: Tensor, beside: object
+    ) -> Callable[[Tensor, int], Tensor]:
         recorded = [(layer.mode, layer.memory) for layer in layers]
 
         def replay(latents: Tensor, timestep: int) -> Tensor:
