@@ -52,6 +52,10 @@ class Source:
         self.features[node, window] = features
         self.feature_bytes += sum(tensor.nbytes for pair in features for tensor in pair)
 
+    def forget_features(self) -> None:
+        """Let the most of the bytes go; a pass of the source at each locked node captures them again."""
+        self.features, self.feature_bytes = {}, 0
+
     @property
     def byte_length(self) -> int:
         """Bytes of all tensors."""
@@ -123,7 +127,9 @@ class SourceCache:
         return source
 
     def settle(self, device_bytes: int | None = None) -> None:
-        """Keep within the limits: what was used longest ago moves to the host, then goes.
+        """Keep within the limits: what was used longest ago loses its features, moves to the host, then goes.
+
+        A capture takes less time than the way to the host and back, and none where nobody looks again: at an animation.
 
         Args:
             device_bytes: Another limit for the device, for this time.
@@ -132,6 +138,8 @@ class SourceCache:
         if device_bytes is not None:
             left[self._device] = device_bytes
         for key, source in reversed(list(self._sources.items())):
+            if device_bytes is None and source.byte_length > left[self._device]:
+                source.forget_features()
             size = source.byte_length
             place = next((device for device, room in left.items() if size <= room), None)
             if place is None:
