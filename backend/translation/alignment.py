@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 REFINEMENTS = ((0.1, 10), (0.01, 10))
@@ -42,32 +42,36 @@ def displacement(
         # A soft cut: a hard one would be the same edge in both pictures and pin the peak to 0.
         side = torch.sigmoid((middle - grid) / 4.0)
         parts += [mask * side, mask * (1 - side)]
-    shares = torch.stack([(part * energy).sum() for part in parts])
-    distances = torch.stack([shift(render * part, result * part).norm() for part in parts])
+    several = torch.stack(parts)
+    shares = (several * energy).sum((1, 2))
+    distances = shift(render * several, result * several).norm(dim=1)
     strong = shares > LEAST_PART * shares[0]
     return torch.where(strong, distances, 0.0).max()
 
 
 def shift(
-    render: Float[Tensor, "height width"], result: Float[Tensor, "height width"]
-) -> Float[Tensor, " axes"]:
-    """(rows, columns) by which `result` is displaced from `render`, to a hundredth of a pixel."""
+    render: Float[Tensor, "pairs height width"], result: Float[Tensor, "pairs height width"]
+) -> Float[Tensor, "pairs axes"]:
+    """(rows, columns) by which each `result` is displaced from its `render`, to a hundredth of a pixel."""
     cross = torch.fft.fft2(render).conj() * torch.fft.fft2(result)
-    centre = _peak(torch.fft.ifft2(cross).real).double()
-    sides = centre.new_tensor(cross.shape)
-    centre = torch.where(centre > sides / 2, centre - sides, centre)
-    frequencies = [torch.fft.fftfreq(n, dtype=torch.float64, device=cross.device) for n in cross.shape]
+    sides = cross.shape[-2:]
+    # From half of a side on a shift is one in the other direction.
+    wrapped = [torch.fft.fftfreq(n, 1 / n, dtype=torch.float64, device=cross.device) for n in sides]
+    centre = torch.stack(
+        [axis[place] for axis, place in zip(wrapped, _peak(torch.fft.ifft2(cross).real), strict=True)], 1
+    )
     for spacing, reach in REFINEMENTS:
         offsets = spacing * torch.arange(-reach, reach + 1, dtype=torch.float64, device=cross.device)
         rows, columns = (
-            torch.exp(2j * math.pi * torch.outer(place + offsets, frequency)).to(cross.dtype)
-            for place, frequency in zip(centre, frequencies, strict=True)
+            torch.exp(2j * math.pi / n * (place[:, None] + offsets)[..., None] * axis).to(cross.dtype)
+            for n, place, axis in zip(sides, centre.unbind(1), wrapped, strict=True)
         )
-        centre = centre + offsets[_peak((rows @ cross @ columns.T).real)]
+        peak = _peak((rows @ cross @ columns.mT).real)
+        centre = centre + offsets[torch.stack(peak, 1)]
     return centre.to(render.dtype)
 
 
-def _peak(plane: Float[Tensor, "height width"]) -> Float[Tensor, " axes"]:
-    """Row and column of the largest value; stays on the device."""
-    place = plane.argmax()
-    return torch.stack((place // plane.shape[1], place % plane.shape[1]))
+def _peak(planes: Float[Tensor, "pairs height width"]) -> tuple[Int[Tensor, " pairs"], Int[Tensor, " pairs"]]:
+    """Rows and columns of the largest values; they stay on the device."""
+    place = planes.flatten(1).argmax(1)
+    return place // planes.shape[2], place % planes.shape[2]

@@ -113,16 +113,13 @@ class Batch:
         return [self._cut(picture.garment[None]) for picture in self.pictures]
 
     def paste(
-        self, results: Sequence[Float[Tensor, "1 3 box_height box_width"]]
-    ) -> list[Float32[Tensor, "3 height width"]]:
-        """The whole pictures, with the box exchanged for its result."""
-        whole = []
-        for picture, result in zip(self.pictures, results, strict=True):
-            image = picture.seen.clone()
-            place = self.box.cut(image, self.factor)
-            place.copy_(result[0, :, : place.shape[1], : place.shape[2]])
-            whole.append(image)
-        return whole
+        self, picture: Picture, result: Float[Tensor, "1 3 box_height box_width"]
+    ) -> Float32[Tensor, "3 height width"]:
+        """The whole picture, with the box exchanged for its result."""
+        image = picture.seen.clone()
+        place = self.box.cut(image, self.factor)
+        place.copy_(result[0, :, : place.shape[1], : place.shape[2]])
+        return image
 
     def texture_lock(self, control: TextureControl) -> TextureLock:
         """Which nodes hold the garment's texture, and how firmly in each window."""

@@ -24,6 +24,7 @@ COLOUR_LIMIT = 3.0
 """Mean CIEDE2000 above which the colour is called drifted: a difference that is seen at a glance."""
 MARGIN = 16
 """Pixels around the garment's box that the filters may look at."""
+FIGURES = ("ssim_garment", "delta_e_garment", "highpass_garment", "alignment_px")
 
 
 def measure(
@@ -31,11 +32,22 @@ def measure(
     result: Float32[Tensor, "3 height width"],
     garment: Float32[Tensor, "height width"],
 ) -> dict[str, float]:
-    """Compare a result with its render, on the device where they are.
+    """The figures of `compare`, by name."""
+    return named(compare(render, result, garment, box_of(garment)))
+
+
+def compare(
+    render: Float32[Tensor, "3 height width"],
+    result: Float32[Tensor, "3 height width"],
+    garment: Float32[Tensor, "height width"],
+    box: tuple[slice, slice],
+) -> Float32[Tensor, " figures"]:
+    """Compare a result with its render, on the device where they are; the host does not wait for it.
 
     Args:
         render, result: Display-referred sRGB, 0..1.
         garment: Coverage, 0..1, not all 0.
+        box: Rows and columns to look at, of `box_of`.
 
     Returns:
         `ssim_garment`: mean SSIM of the luma, 1 is equal (Wang et al. 2004; Gaussian window of 1.5 pixels).
@@ -43,20 +55,30 @@ def measure(
         `highpass_garment`: correlation of the lumas finer than 2 pixels, 1 is equal.
         `alignment_px`: displacement in pixels, see `alignment`.
     """
+    weight = garment[box]
+    images = torch.stack([image[:, *box] for image in (render, result)]).movedim(1, -1)
+    lumas = images @ constant(LUMA, images)
+    fine = lumas - gaussian_blur(lumas[:, None], 2.0)[:, 0]
+    soft = gaussian_blur(weight[None, None], 2.0)[0, 0] * weight
+    return torch.stack(
+        [
+            _mean(_ssim(*lumas), weight),
+            _mean(ciede2000(*srgb_to_lab(images)), weight),
+            _correlation(fine[0], fine[1], weight),
+            displacement(fine[0], fine[1], soft),
+        ]
+    )
+
+
+def named(figures: Float32[Tensor, " figures"]) -> dict[str, float]:
+    """The figures of `compare` on the host."""
+    return dict(zip(FIGURES, figures.tolist(), strict=True))
+
+
+def box_of(garment: Float32[Tensor, "height width"]) -> tuple[slice, slice]:
+    """Rows and columns that hold the garment, with a margin."""
     rows, columns = (_span(garment.any(axis)) for axis in (1, 0))
-    weight = garment[rows, columns][None, None]
-    first, second = (image[:, rows, columns].movedim(0, -1) for image in (render, result))
-    lumas = [(image @ constant(LUMA, image))[None, None] for image in (first, second)]
-    fine = [luma - gaussian_blur(luma, 2.0) for luma in lumas]
-    soft = gaussian_blur(weight, 2.0) * weight
-    figures = {
-        "ssim_garment": _mean(_ssim(*lumas), weight),
-        "delta_e_garment": _mean(ciede2000(srgb_to_lab(first), srgb_to_lab(second)), weight),
-        "highpass_garment": _correlation(fine[0], fine[1], weight),
-        "alignment_px": displacement(*(plane[0, 0] for plane in (*fine, soft))),
-    }
-    values: list[float] = torch.stack(list(figures.values())).tolist()
-    return dict(zip(figures, values, strict=True))
+    return rows, columns
 
 
 def _span(covered: Bool[Tensor, " length"]) -> slice:
@@ -105,14 +127,15 @@ def _mean(values: Tensor, weight: Tensor) -> Tensor:
 
 def _ssim(x: Tensor, y: Tensor) -> Tensor:
     """SSIM of every pixel, for values 0..1: K1 = 0.01, K2 = 0.03."""
-    mean_x, mean_y = gaussian_blur(x, 1.5), gaussian_blur(y, 1.5)
-    variance_x = gaussian_blur(x * x, 1.5) - mean_x**2
-    variance_y = gaussian_blur(y * y, 1.5) - mean_y**2
-    covariance = gaussian_blur(x * y, 1.5) - mean_x * mean_y
+    moments = torch.stack((x, y, x * x, y * y, x * y))
+    mean_x, mean_y, square_x, square_y, product = gaussian_blur(moments[:, None], 1.5)[:, 0]
+    variance_x, variance_y = square_x - mean_x**2, square_y - mean_y**2
+    covariance = product - mean_x * mean_y
     c1, c2 = 0.01**2, 0.03**2
-    return ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / (
+    ssim: Tensor = ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / (
         (mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2)
     )
+    return ssim
 
 
 def _correlation(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ class Picture:
 
     Args:
         pixels: The image plane as it came, on the host.
+        elements: The same on the device.
         seen: RGB as the network sees it, 0..1, transparent pixels over `BACKDROP`.
         visible: Where alpha is above 0.
         garment: Coverage of the garment, 0..1.
@@ -38,6 +39,7 @@ class Picture:
     """
 
     pixels: Shaped[np.ndarray, "height width channels"]
+    elements: Shaped[Tensor, "height width channels"]
     seen: Float32[Tensor, "3 height width"]
     visible: Bool[Tensor, "height width"]
     garment: Float32[Tensor, "height width"]
@@ -64,13 +66,15 @@ def read_picture(
         raise _invalid(PlaneName.IMAGE, f"must be (height, width, 3 or 4), not {pixels.shape}")
     shape = pixels.shape[:2]
     _check(PlaneName.IMAGE, pixels)
-    values = _values(pixels, device)
+    elements = _upload(pixels, device)
+    values = _numbers(elements)
     free = _fractions(planes, PlaneName.FREE, torch.zeros(shape, device=device))
     garment = _fractions(planes, PlaneName.GARMENT, 1 - free)
     if not garment.any():
         raise MakeRealError(ErrorCode.EMPTY_MASK)
     return Picture(
         pixels=pixels,
+        elements=elements,
         seen=_see(values, pixels.dtype),
         visible=values[3] > 0 if len(values) == 4 else torch.ones(shape, dtype=torch.bool, device=device),
         garment=garment,
@@ -80,31 +84,35 @@ def read_picture(
     )
 
 
-def see(
-    pixels: Shaped[np.ndarray, "height width channels"], device: torch.device
-) -> Float32[Tensor, "3 height width"]:
-    """RGB 0..1 of an image plane, over `BACKDROP` where it is transparent."""
-    return _see(_values(pixels, device), pixels.dtype)
-
-
 def compose(
     picture: Picture, result: Float32[Tensor, "3 height width"], coverage: Float32[Tensor, "height width"]
-) -> Shaped[np.ndarray, "height width channels"]:
+) -> tuple[Shaped[Tensor, "height width channels"], Float32[Tensor, "3 height width"]]:
     """The image plane with the change from `picture.seen` to `result` added where `coverage` says so.
 
         out = in + coverage * (result - seen)
 
     Where coverage or alpha is 0, and in the alpha channel, the bytes are the input's.
+
+    Returns:
+        The plane's elements, still on the device (`to_plane` brings them to the host), and what is seen of them.
     """
     dtype = picture.pixels.dtype
     scale = FULL_RANGE[dtype.name]
-    values = _values(picture.pixels, result.device)
+    values = _numbers(picture.elements)
     changed = (values[:3] + coverage * (result - picture.seen) * scale).clamp(0, scale)
     if dtype.kind == "u":
         changed = changed.round()
     translated = (coverage > 0) & picture.visible
     composed = torch.cat([torch.where(translated, changed, values[:3]), values[3:]])
-    return _elements(composed.permute(1, 2, 0), dtype)
+    elements = _elements(composed.permute(1, 2, 0), dtype)
+    return elements, _see(_numbers(elements), dtype)
+
+
+def to_plane(
+    elements: Shaped[Tensor, "height width channels"], dtype: np.dtype[Any]
+) -> Shaped[np.ndarray, "height width channels"]:
+    """A plane of `compose` on the host."""
+    return np.ascontiguousarray(elements.cpu().numpy()).view(dtype)
 
 
 def _see(values: Float32[Tensor, "channels height width"], dtype: np.dtype[Any]) -> Tensor:
@@ -127,7 +135,7 @@ def _fractions(
     _check(name, plane)
     if plane.dtype.kind == "f" and (plane.min() < 0 or plane.max() > 1):
         raise _invalid(name, "must have values from 0 to 1")
-    return _values(plane[..., None], default.device)[0] / FULL_RANGE[plane.dtype.name]
+    return _numbers(_upload(plane[..., None], default.device))[0] / FULL_RANGE[plane.dtype.name]
 
 
 def _check(name: PlaneName, plane: Shaped[np.ndarray, "*shape"]) -> None:
@@ -137,26 +145,29 @@ def _check(name: PlaneName, plane: Shaped[np.ndarray, "*shape"]) -> None:
         raise _invalid(name, "must have finite values")
 
 
-def _values(
+def _upload(
     plane: Shaped[np.ndarray, "height width channels"], device: torch.device
-) -> Float32[Tensor, "channels height width"]:
-    """A plane's numbers as they are, which may lie in the plane's own memory; it travels in its own element type."""
+) -> Shaped[Tensor, "height width channels"]:
+    """A plane in its own element type, which may lie in the plane's own memory; int16 stands for unsigned numbers."""
     wide = plane.dtype == np.uint16
     # Torch computes with signed 16 bits only.
     elements = np.require(plane.view(np.int16) if wide else plane, requirements=("C", "W"))
-    values = torch.from_numpy(elements).to(device).permute(2, 0, 1)
-    return (values.int() & 0xFFFF).float() if wide else values.float()
+    return torch.from_numpy(elements).to(device)
+
+
+def _numbers(elements: Shaped[Tensor, "height width channels"]) -> Float32[Tensor, "channels height width"]:
+    """What the elements of a plane say."""
+    values = elements.permute(2, 0, 1)
+    return (values.int() & 0xFFFF).float() if values.dtype == torch.int16 else values.float()
 
 
 def _elements(
     values: Float32[Tensor, "height width channels"], dtype: np.dtype[Any]
-) -> Shaped[np.ndarray, "height width channels"]:
-    """The inverse of `_values`."""
+) -> Shaped[Tensor, "height width channels"]:
+    """The inverse of `_numbers`."""
     if dtype == np.uint16:
-        wide: Shaped[np.ndarray, "height width channels"] = values.int().to(torch.int16).cpu().numpy()
-        return np.ascontiguousarray(wide).view(np.uint16)
-    target = {"uint8": torch.uint8, "float16": torch.float16, "float32": torch.float32}[dtype.name]
-    return np.ascontiguousarray(values.to(target).cpu().numpy())
+        return values.int().to(torch.int16)
+    return values.to({"uint8": torch.uint8, "float16": torch.float16, "float32": torch.float32}[dtype.name])
 
 
 def _invalid(name: PlaneName, reason: str) -> MakeRealError:

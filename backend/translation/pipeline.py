@@ -13,11 +13,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32
+from jaxtyping import Float, Float32, Shaped
 from torch import Tensor
 
 from protocol.errors import ErrorCode, MakeRealError
@@ -30,12 +30,12 @@ from .autoencoder import window_size
 from .batch import Batch
 from .colour import keep_colour
 from .detail import restore_detail
-from .fidelity import drift_warnings, measure, peak_memory_bytes
+from .fidelity import box_of, compare, drift_warnings, measure, named, peak_memory_bytes
 from .guidance import guided_noise
 from .loading import load_model
 from .model import Model
 from .passes import Passes
-from .picture import compose, see
+from .picture import compose, to_plane
 from .plans import PLANS, Plan, autoencoder_at_work, choose, free_bytes, needs_of, network_at_work
 from .progress import IsCancelled, OnProgress, Progress
 from .recipe import write_recipe
@@ -48,6 +48,8 @@ SHAPES = 2
 """Sizes of windows whose memory and recordings are kept."""
 
 Planes = Mapping[PlaneName, np.ndarray[Any, Any]]
+Finished: TypeAlias = tuple[Shaped[Tensor, "height width channels"], Float32[Tensor, " figures"]]
+"""A picture's elements and the figures of its report, on the device."""
 
 
 @dataclass(frozen=True)
@@ -171,17 +173,22 @@ class Translator:
             torch.cuda.reset_peak_memory_stats(self.model.device)
         work = Batch.read(request, batch, self.model)
         recipes = [write_recipe(request, self.model, planes) for planes in batch]
-        images = [(picture.pixels.copy(), picture.seen) for picture in work.pictures]
         if work.moves:
             with _repeatable():
-                results, how = self._render_to_real(work, *self._plan(work, smallest), recipes, progress)
+                finished, how = self._render_to_real(work, *self._plan(work, smallest), recipes, progress)
             for recipe in recipes:
                 recipe.update(how)
-            composed = (compose(*each) for each in zip(work.pictures, results, work.coverage, strict=True))
-            images = [(image, see(image, self.model.device)) for image in composed]
+            images = [
+                (to_plane(elements, picture.pixels.dtype), named(figures))
+                for picture, (elements, figures) in zip(work.pictures, finished, strict=True)
+            ]
+        else:
+            images = [
+                (picture.pixels.copy(), measure(picture.seen, picture.seen, picture.garment))
+                for picture in work.pictures
+            ]
         translations = []
-        for picture, (image, seen), recipe in zip(work.pictures, images, recipes, strict=True):
-            report = measure(picture.seen, seen, picture.garment)
+        for (image, report), recipe in zip(images, recipes, strict=True):
             recipe["fidelity"] = dict(report)
             if (peak := peak_memory_bytes(self.model.device)) is not None:
                 report["peak_memory_bytes"] = float(peak)
@@ -208,7 +215,7 @@ class Translator:
         feature_bytes: int,
         recipes: Sequence[dict[str, Any]],
         progress: Progress,
-    ) -> tuple[list[Float32[Tensor, "3 height width"]], dict[str, Any]]:
+    ) -> tuple[list[Finished], dict[str, Any]]:
         """The results, and what recipes say about how they were made."""
         request = work.request
         passes = self._passes_for(work, plan)
@@ -227,6 +234,7 @@ class Translator:
         )
         how["reused"] = len(source.noise)
         renders, garments = work.renders(), work.garments()
+        boxes = [box_of(picture.garment) for picture in work.pictures]
         with progress.stage(Stage.ENCODING, 1) as done, autoencoder_at_work(self.model, plan) as autoencoder:
             if not source.latents:
                 latents = torch.cat([autoencoder.encode(render, plan.area, fast) for render in renders])
@@ -234,24 +242,33 @@ class Translator:
             done()
         with network_at_work(self.model, plan):
             latents = self._walk(work, source, passes, feature_bytes, progress)
-        with progress.stage(Stage.DECODING, 2) as done, autoencoder_at_work(self.model, plan) as autoencoder:
-            outputs = [autoencoder.decode(each, plan.area, fast) for each in latents.split(1)]
-            if source.round_trip is None:
-                decoded = [autoencoder.decode(each, plan.area, fast) for each in source.latents[0].split(1)]
-                source.round_trip = torch.cat(decoded)
-            done()
-            results = []
-            for output, round_trip, render, garment in zip(
-                outputs, source.round_trip.split(1), renders, garments, strict=True
+        steps = 2 * len(work.pictures)
+        with (
+            progress.stage(Stage.DECODING, steps) as done,
+            autoencoder_at_work(self.model, plan) as autoencoder,
+        ):
+            round_trips = [] if source.round_trip is None else list(source.round_trip.split(1))
+            finished = []
+            # Picture by picture up to the report, and without waiting: a CUDA device decodes while the host hands
+            # it the thousand small operations of the filters, which would else take longer than the work in them.
+            for number, (picture, render, garment) in enumerate(
+                zip(work.pictures, renders, garments, strict=True)
             ):
-                restored = restore_detail(output, round_trip, render, garment, request.detail)
+                output = autoencoder.decode(latents[number, None], plan.area, fast)
+                if source.round_trip is None:
+                    round_trips.append(autoencoder.decode(source.latents[0][number, None], plan.area, fast))
+                done()
+                restored = restore_detail(output, round_trips[number], render, garment, request.detail)
                 # Apart, so that no colour of the garment bleeds into the backdrop's, nor the other way.
                 for region in (garment, 1 - garment):
                     restored = keep_colour(restored, render, region)
-                results.append(restored)
-            done()
+                elements, seen = compose(picture, work.paste(picture, restored), work.coverage[number])
+                finished.append((elements, compare(picture.seen, seen, picture.garment, boxes[number])))
+                done()
+            if source.round_trip is None:
+                source.round_trip = torch.cat(round_trips)
         self._sources.settle(device_bytes=0 if plan.offload else None)
-        return work.paste(results), how
+        return finished, how
 
     def _walk(
         self, work: Batch, source: Source, passes: Passes, feature_bytes: int, progress: Progress

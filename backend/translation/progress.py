@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 
@@ -26,6 +26,8 @@ AHEAD = 1
 """Steps that the host may have given to a CUDA device beyond the one that it works on."""
 
 CPU = torch.device("cpu")
+
+Stamp: TypeAlias = float | torch.cuda.Event
 
 
 class Cancelled(MakeRealError):  # noqa: N818
@@ -55,10 +57,13 @@ class Pace:
         if len(self._events) > AHEAD:
             self._events.popleft().synchronize()
 
-    def finish(self) -> None:
-        """Wait until everything is done."""
-        while self._events:
-            self._events.popleft().synchronize()
+    def stamp(self) -> Stamp:
+        """A moment in the device's work: when all that was handed over until now is done."""
+        if self._device.type != "cuda":
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self._device))
+        return event
 
 
 class Progress:
@@ -78,7 +83,12 @@ class Progress:
         self._told: tuple[Stage, int, int] | None = None
         self._told_at = 0.0
         self._is_cancelled = is_cancelled
-        self.seconds: dict[str, float] = {}
+        self._stages: dict[str, tuple[Stamp, Stamp]] = {}
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Time that the device spent in each complete stage; waits for it."""
+        return {stage: _between(*stamps) for stage, stamps in self._stages.items()}
 
     def check(self) -> None:
         """Go on, or raise `Cancelled`; says again where the work is when that was long ago."""
@@ -102,9 +112,16 @@ class Progress:
             self._tell(stage, done, steps)
             self.check()
 
-        start = time.perf_counter()
+        start = self._pace.stamp()
         self._tell(stage, done, steps)
         self.check()
         yield advance
-        self._pace.finish()
-        self.seconds[stage.value] = time.perf_counter() - start
+        self._stages[stage.value] = start, self._pace.stamp()
+
+
+def _between(start: Any, end: Any) -> float:
+    """Seconds from one stamp to the next of its kind."""
+    if isinstance(start, torch.cuda.Event):
+        end.synchronize()
+        return float(start.elapsed_time(end)) / 1000
+    return float(end - start)

@@ -6,11 +6,19 @@ import pytest
 import torch
 from garment_samples import box_mask, picture
 
-from backend.translation.picture import BACKDROP, compose, read_picture
+from backend.translation.picture import BACKDROP, Picture, read_picture, to_plane
+from backend.translation.picture import compose as compose_elements
 from protocol.errors import ErrorCode, MakeRealError
 from protocol.planes import PlaneName
 
 IMAGE, GARMENT, PROTECTED = PlaneName.IMAGE, PlaneName.GARMENT, PlaneName.PROTECTED
+
+
+def compose(read: Picture, result: torch.Tensor, coverage: torch.Tensor) -> np.ndarray:
+    elements, seen = compose_elements(read, result, coverage)
+    plane = to_plane(elements, read.pixels.dtype)
+    torch.testing.assert_close(seen, read_picture({IMAGE: plane}).seen, atol=0, rtol=0)
+    return plane
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,7 @@ STAGES = {
     "restoring detail": (pipeline, "restore_detail"),
     "keeping for later": (SourceCache, "settle"),
     "composing": (pipeline, "compose"),
-    "measuring": (pipeline, "measure"),
+    "measuring": (pipeline, "compare"),
 }
 
 
