@@ -9,6 +9,7 @@ timed has the device alone.
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import sys
 from collections.abc import Iterator
@@ -19,9 +20,14 @@ from typing import Any
 import torch
 
 from .equality import compare
-from .measure import Case, as_row, measure_ours, measure_released, measure_small
+from .measure import Case, as_row, measure_ours, measure_released, measure_small, measure_start
 
-PARTS = {"ours": measure_ours, "small": measure_small, "released": measure_released}
+PARTS = {
+    "ours": measure_ours,
+    "small": measure_small,
+    "released": measure_released,
+    "start": measure_start,
+}
 
 
 def tell(**line: Any) -> None:
@@ -37,6 +43,9 @@ def turn() -> Iterator[None]:
     yield
     if torch.cuda.is_available():
         torch.cuda.synchronize()
+        # The others are many, the device's memory is one.
+        gc.collect()
+        torch.cuda.empty_cache()
     tell(turn="give")
 
 
@@ -61,7 +70,7 @@ def main() -> None:
         torch.cuda.set_device(case.device)
     if part == "equality":
         for figure in compare(case, pictures, turn):
-            tell(equality=figure)
+            tell(equality={"model": case.model, "width": case.width, "height": case.height, **figure})
     else:
         for row in PARTS[part](case, lambda text: tell(log=text), turn):
             tell(row=as_row(row))

@@ -5,17 +5,40 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import conv2d, scaled_dot_product_attention
 
-HEADS = ((8, 40, 12288), (8, 80, 3072), (8, 160, 768), (10, 64, 4096), (20, 64, 1024), (3, 32, 3072))
-"""Heads, channels of a head and tokens in SD 1.5 at 768x1024, SDXL at 1024x1024 and the starter at 512x384."""
+from backend.translation.autoencoder import attend_widely
+
+HEADS = (
+    (8, 40, 12288),
+    (8, 80, 3072),
+    (8, 160, 768),
+    (1, 512, 12288),
+    (10, 64, 4096),
+    (20, 64, 1024),
+    (3, 32, 3072),
+)
+"""Heads, channels of a head and tokens in SD 1.5 and its autoencoder at 768x1024, SDXL at 1024x1024 and the starter
+at 512x384."""
+
+
+def _by(backend: SDPBackend) -> Callable[..., object]:
+    def attend(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> object:
+        with sdpa_kernel(backend):
+            return scaled_dot_product_attention(query, key, value)
+
+    return attend
+
+
 KERNELS = {
-    "flash": SDPBackend.FLASH_ATTENTION,
-    "cudnn": SDPBackend.CUDNN_ATTENTION,
-    "efficient": SDPBackend.EFFICIENT_ATTENTION,
+    "flash": _by(SDPBackend.FLASH_ATTENTION),
+    "cudnn": _by(SDPBackend.CUDNN_ATTENTION),
+    "efficient": _by(SDPBackend.EFFICIENT_ATTENTION),
+    "products": attend_widely,
 }
 
 
@@ -35,25 +58,20 @@ def measure_ceilings(device: str) -> dict[str, float]:
         "convolution_tflops": work / seconds(lambda: conv2d(image, kernel, padding=1), is_cuda) / 1e12,
         "memory_gb_s": 2 * data.nbytes / seconds(lambda: copy.copy_(data), is_cuda) / 1e9,
     }
+    del left, right, data, copy
     if is_cuda:
         ceilings |= _attention(device)
+        torch.cuda.empty_cache()
     return {name: round(value, 3) for name, value in ceilings.items()}
 
 
 def _attention(device: str) -> dict[str, float]:
     times = {}
     for heads, channels, tokens in HEADS:
-        q, k, v = torch.randn(3, 2, tokens, heads, channels, device=device, dtype=torch.float16).transpose(
-            2, 3
-        )
-        for name, backend in KERNELS.items():
-
-            def attend(q: torch.Tensor = q, k: torch.Tensor = k, v: torch.Tensor = v) -> object:
-                return scaled_dot_product_attention(q, k, v)
-
+        qkv = torch.randn(3, 2, tokens, heads, channels, device=device, dtype=torch.float16).transpose(2, 3)
+        for name, attend in KERNELS.items():
             try:
-                with sdpa_kernel(backend):
-                    value = seconds(attend, is_cuda=True) * 1e3
+                value = seconds(partial(attend, *qkv), is_cuda=True) * 1e3
             except RuntimeError:
                 continue
             times[f"attention_{heads}x{channels}@{tokens}_{name}_ms"] = value

@@ -39,6 +39,7 @@ def compare(case: Case, files: Sequence[Path], turn: Turn) -> Iterator[dict[str,
     with turn():
         torch.backends.cudnn.allow_tf32 = False
         plain_images = _images(Translator(plain), pictures)
+        del plain
         torch.backends.cudnn.allow_tf32 = True
 
     def figure(name: str, images: Sequence[np.ndarray]) -> dict[str, Any]:

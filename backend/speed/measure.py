@@ -32,8 +32,14 @@ REQUEST = TranslationRequest()
 GUIDED = count_steps(REQUEST.garment_strength, REQUEST.steps)
 OURS = GUIDED + 1 + 2 * GUIDED
 VARIANT = 2 * GUIDED
-SMALL_PLAN = PLANS[2]
+HELD = count_steps(REQUEST.texture_steps, GUIDED)
+"""Guided steps that need what the inversion captured."""
+SMALL_PLAN = PLANS[3]
 """The plan for a small memory that is measured too."""
+SMALL_BYTES = 4_000_000_000
+"""The memory that it gets, the driver's own part aside; what does not fit fails."""
+LONG_S = 6.0
+"""A figure takes no further picture when its pictures have taken so long."""
 CODINGS = {"released": 1.0, "ours": 1.6, "variant": 0.7}
 """Ways through the autoencoder, in units of there and back: decoding is about 0.7 of that."""
 
@@ -94,14 +100,16 @@ def measure_ours(case: Case, log: Log, turn: Turn, plan: Plan | None = None) -> 
     """
     model = make_model(case.model, case.device, torch.float16 if case.is_cuda else torch.float32)
     translator, flops = Translator(model, plan), Flops(model, case)
+    again = 0 if plan is None else round(HELD * (1 - plan.features))
 
     def figure(method: str, passes: int, *requests: TranslationRequest) -> Figure:
         with turn():
             seconds, peak, note = timed(translator, case, *requests or (REQUEST,))
-        return flops.figure(method, case.batch, seconds, peak, note, passes)
+        return flops.figure(method, case.batch, seconds, peak, note, passes + again)
 
     with turn():
         cold = translate_timed(translator, case, REQUEST, seed=0)
+        translator._sources.clear()
     log(f"first picture {cold[0]:.2f} s, of it {_told(cold[1].seconds)}")
     yield figure("eager", OURS)
     if case.is_cuda:
@@ -116,8 +124,26 @@ def measure_ours(case: Case, log: Log, turn: Turn, plan: Plan | None = None) -> 
 
 
 def measure_small(case: Case, log: Log, turn: Turn) -> Iterator[Figure]:
-    """Measure our methods under the plan for a small memory."""
+    """Measure our methods under the plan for a small memory, with no more than that."""
+    if case.is_cuda:
+        whole = torch.cuda.get_device_properties(case.device).total_memory
+        torch.cuda.set_per_process_memory_fraction(SMALL_BYTES / whole, case.device)
     return measure_ours(case, log, turn, SMALL_PLAN)
+
+
+def measure_start(case: Case, log: Log, turn: Turn) -> Iterator[Figure]:
+    """Tell how long a start takes whose kernels are in the compiler's cache; nothing else is at work meanwhile."""
+    with turn():
+        start = time.perf_counter()
+        model = make_model(case.model, case.device, torch.float16 if case.is_cuda else torch.float32)
+        translator = Translator(model)
+        log(f"warm start: model made in {time.perf_counter() - start:.1f} s")
+        log(f"warm start: first picture {translate_timed(translator, case, REQUEST, seed=0)[0]:.2f} s")
+        start = time.perf_counter()
+        while translator.prepare():
+            pass
+        log(f"warm start: fast path prepared in {time.perf_counter() - start:.1f} s")
+    yield from ()
 
 
 def measure_released(case: Case, log: Log, turn: Turn) -> Iterator[Figure]:
@@ -210,17 +236,28 @@ def timed(
 ) -> tuple[float, float | None, str]:
     """Median seconds, peak memory, and where the median's time went.
 
-    One request is put to a new picture each time; several are put to one picture, the first of them untimed.
+    One request is put to a new picture each time, with nothing kept of the one before; several are put to one
+    picture, the first of them untimed. Long ones are repeated less often.
     """
     if case.is_cuda:
         torch.cuda.reset_peak_memory_stats()
-    if len(requests) == 1:
-        runs = [translate_timed(translator, case, requests[0], seed) for seed in range(1, case.repeats + 1)]
-    else:
-        runs = [translate_timed(translator, case, request, 0) for request in requests][1:]
+    looks = requests[1:]
+    if looks:
+        translate_timed(translator, case, requests[0], 0)
+    runs: list[tuple[float, Translation]] = []
+    for number in range(case.repeats):
+        if sum(run[0] for run in runs) * case.batch > LONG_S:
+            break
+        if looks:
+            runs.append(translate_timed(translator, case, looks[number], 0))
+        else:
+            translator._sources.clear()
+            runs.append(translate_timed(translator, case, requests[0], 1 + number))
     seconds, translation = sorted(runs, key=lambda run: run[0])[len(runs) // 2]
     parts = {stage: value / case.batch for stage, value in translation.seconds.items()}
-    return seconds, peak_gib(case), f"{translation.recipe['plan']}; {_told(parts)}"
+    peak = peak_gib(case)
+    translator._sources.clear()
+    return seconds, peak, f"{translation.recipe['plan']}; {_told(parts)}"
 
 
 def _told(seconds: dict[str, float]) -> str:
@@ -229,6 +266,9 @@ def _told(seconds: dict[str, float]) -> str:
 
 def peak_gib(case: Case) -> float | None:
     """GiB held at most since the last reset; on the CPU since the start of the process."""
+    if case.is_cuda:
+        # Reserved: what recorded passes use counts as free after their recording.
+        return torch.cuda.max_memory_reserved(case.device) / 2**30
     peak = peak_memory_bytes(torch.device(case.device))
     return None if peak is None else peak / 2**30
 

@@ -28,30 +28,40 @@ class Turns:
     """Who is being timed. Meanwhile the others are paused, on the host too, for they would take time from it."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._free = threading.Condition()
+        self._taken = False
+        self._waiting: list[int] = []
         self._groups: set[int] = set()
 
     def join(self, group: int) -> None:
         """A process group takes part; it may be paused from now on."""
-        with self._lock:
+        with self._free:
+            self._free.wait_for(lambda: not self._taken)
             self._groups.add(group)
 
     def leave(self, group: int) -> None:
         """It has ended."""
-        with self._lock:
+        with self._free:
             self._groups.discard(group)
 
     @contextmanager
-    def alone(self, *groups: int) -> Iterator[None]:
-        """Within, these process groups are alone."""
-        with self._lock:
+    def alone(self, *groups: int, rank: int = 0) -> Iterator[None]:
+        """Within, these process groups are alone. Of those that wait, the one of the lowest rank is next."""
+        with self._free:
+            self._waiting.append(rank)
+            self._free.wait_for(lambda: not self._taken and rank == min(self._waiting))
+            self._waiting.remove(rank)
+            self._taken = True
             others = self._groups - set(groups)
-            self._signal(others, "SIGSTOP")
-            time.sleep(SETTLE_S)
-            try:
-                yield
-            finally:
-                self._signal(others, "SIGCONT")
+        self._signal(others, "SIGSTOP")
+        time.sleep(SETTLE_S)
+        try:
+            yield
+        finally:
+            self._signal(others, "SIGCONT")
+            with self._free:
+                self._taken = False
+                self._free.notify_all()
 
     def _signal(self, groups: set[int], name: str) -> None:
         for group in groups:
@@ -66,9 +76,10 @@ class CaseProcess:
         arguments: Of the program.
         turns: Gives it its turns.
         take: Called with each line that is no turn, in a thread.
+        rank: Among those that wait for a turn; the lowest is next.
     """
 
-    def __init__(self, arguments: Sequence[str], turns: Turns, take: Take) -> None:
+    def __init__(self, arguments: Sequence[str], turns: Turns, take: Take, rank: int = 0) -> None:
         command = [sys.executable, "-m", "backend.speed.case", *arguments]
         # A group of its own: its compiler's processes are paused with it.
         self._process = subprocess.Popen(
@@ -76,6 +87,7 @@ class CaseProcess:
         )
         self._turns = turns
         self._take = take
+        self._rank = rank
         self._title = " ".join(arguments)
         self._stopped = False
         turns.join(self._process.pid)
@@ -98,20 +110,25 @@ class CaseProcess:
             self._process.kill()
             self._thread.join(GRACE_S)
 
+    def _heard(self, line: str) -> str | None:
+        """What a line says of turns; all else in it is passed on."""
+        told = json.loads(line) if line.startswith("{") else {}
+        turn: str | None = told.pop("turn", None)
+        if told:
+            self._take(told)
+        return turn
+
     def _listen(self) -> None:
         stdin, stdout = (cast("IO[str]", pipe) for pipe in (self._process.stdin, self._process.stdout))
         for line in stdout:
-            told = json.loads(line) if line.startswith("{") else {}
-            if told.get("turn") == "take":
-                with self._turns.alone(self._process.pid):
+            if self._heard(line) == "take":
+                with self._turns.alone(self._process.pid, rank=self._rank):
                     with contextlib.suppress(OSError):
                         stdin.write("go\n")
                         stdin.flush()
                     # It says that it is done, or ends.
-                    while (line := stdout.readline()) and not line.startswith('{"turn"'):
+                    while (line := stdout.readline()) and self._heard(line) != "give":
                         pass
-            elif told:
-                self._take(told)
         status = self._process.wait()
         self._turns.leave(self._process.pid)
         if status:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
+EQUALITY = ("optimisation", "mean", "max")
 COLUMNS = ("model", "size", "batch", "GPUs", "method", "s a picture", "GiB", "passes", "TFLOP/s", "where")
 
 
@@ -70,8 +71,11 @@ def _lines(record: dict[str, Any]) -> Iterator[str]:
     if record["equality"]:
         yield ""
         yield from _table(
-            ("difference to eager float32, in 1/255", "mean", "max"),
-            [[each["optimisation"], each["mean"], each["max"]] for each in record["equality"]],
+            ("model", "size", "difference to eager float32, in 1/255", "mean", "max"),
+            [
+                [each["model"], f"{each['width']}x{each['height']}", *(each[name] for name in EQUALITY)]
+                for each in record["equality"]
+            ],
         )
     if record["ceilings"]:
         yield ""

@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,43 @@ def test_the_others_are_paused_while_one_is_timed(sleeper: subprocess.Popen[byte
     turns.leave(sleeper.pid)
     with turns.alone():
         assert state_of(sleeper) != "T"
+
+
+def test_what_is_told_in_a_turn_is_heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "program"
+    said = (
+        '{"log": "before"}',
+        '{"turn": "take"}',
+        "noise",
+        '{"log": "within"}',
+        '{"turn": "give"}',
+        '{"row": 1}',
+    )
+    before, within = "\n".join(said[:2]), "\n".join(said[2:])
+    program.write_text(f"#!/bin/sh\necho '{before}'\nread word\necho '{within}'\n", encoding="ascii")
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    told: list[dict[str, Any]] = []
+    CaseProcess([], Turns(), told.append).wait()
+    assert told == [{"log": "before"}, {"log": "within"}, {"row": 1}]
+
+
+def test_of_those_that_wait_the_lowest_rank_is_next() -> None:
+    turns, order = Turns(), []
+
+    def wait(rank: int) -> None:
+        with turns.alone(rank=rank):
+            order.append(rank)
+
+    threads = [threading.Thread(target=wait, args=(rank,)) for rank in (3, 1, 2)]
+    with turns.alone():
+        for thread in threads:
+            thread.start()
+        while len(turns._waiting) < len(threads):
+            time.sleep(0.01)
+    for thread in threads:
+        thread.join()
+    assert order == [1, 2, 3]
 
 
 def test_a_part_that_fails_is_a_line_and_leaves_the_turns_to_others() -> None:

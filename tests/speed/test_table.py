@@ -30,7 +30,16 @@ RECORD = {
     "versions": {"torch": "2"},
     "ceilings": {},
     "log": ["sdxl: left out, out of time"],
-    "equality": [{"optimisation": "eager, float16", "mean": 0.07, "max": 0.6}],
+    "equality": [
+        {
+            "model": "starter",
+            "width": 384,
+            "height": 512,
+            "optimisation": "eager, float16",
+            "mean": 0.07,
+            "max": 0.6,
+        }
+    ],
     "rows": [{**ROW, "model": "starter"}, ROW, {**ROW, "batch": 1, "note": "full"}],
 }
 PAGE = f"# Performance\n\n{BEGIN}\nolder\n{END}\n\nThe rest.\n"
@@ -51,7 +60,10 @@ def test_a_run_replaces_the_one_before_it(tmp_path: Path) -> None:
         ["| sd15", "768x1024", "1"],
         ["| sd15", "768x1024", "8"],
     ]
-    assert "| eager, float16 | 0.07 | 0.6 |" in text and "- sdxl: left out, out of time" in text
+    assert (
+        "| starter | 384x512 | eager, float16 | 0.07 | 0.6 |" in text
+        and "- sdxl: left out, out of time" in text
+    )
     written = json.loads((tmp_path / "performance.json").read_text(encoding="utf-8"))
     assert written["rows"] == [{**row, "run": 0} for row in RECORD["rows"]]
     assert written["runs"][0]["log"] == RECORD["log"]
