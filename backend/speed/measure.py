@@ -240,6 +240,7 @@ def timed(
     picture, the first of them untimed. Long ones are repeated less often.
     """
     if case.is_cuda:
+        torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     looks = requests[1:]
     if looks:
