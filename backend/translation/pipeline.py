@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -38,7 +39,7 @@ from .passes import Passes
 from .picture import compose, to_plane
 from .plans import PLANS, Plan, autoencoder_at_work, choose, free_bytes, needs_of, network_at_work
 from .progress import IsCancelled, OnProgress, Progress
-from .recipe import write_recipe
+from .recipe import plane_digest, write_recipe
 from .schedule import ddim, mean_noise
 from .source import Source, SourceCache, source_key
 from .variation import random_noise, vary
@@ -171,8 +172,16 @@ class Translator:
         """Translate under the plan that fits, or under the smallest."""
         if self.model.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.model.device)
-        work = Batch.read(request, batch, self.model)
-        recipes = [write_recipe(request, self.model, planes) for planes in batch]
+        # To hash a picture takes milliseconds, and the host waits for the device while it reads it.
+        with ThreadPoolExecutor() as pool:
+            hashing = [
+                {name: pool.submit(plane_digest, plane) for name, plane in planes.items()} for planes in batch
+            ]
+            work = Batch.read(request, batch, self.model)
+        recipes = [
+            write_recipe(request, self.model, {name: each.result() for name, each in digests.items()})
+            for digests in hashing
+        ]
         if work.moves:
             with _repeatable():
                 finished, how = self._render_to_real(work, *self._plan(work, smallest), recipes, progress)

@@ -25,8 +25,13 @@ def _versions() -> dict[str, str]:
     return {package: version(package) for package in PACKAGES}
 
 
+def plane_digest(plane: np.ndarray[Any, Any]) -> str:
+    """Identifies a plane's bytes. Several threads may do this at once."""
+    return hashlib.blake2b(np.ascontiguousarray(plane).data, digest_size=DIGEST_BYTES).hexdigest()
+
+
 def write_recipe(
-    request: TranslationRequest, model: Model, planes: Mapping[PlaneName, np.ndarray[Any, Any]]
+    request: TranslationRequest, model: Model, digests: Mapping[PlaneName, str]
 ) -> dict[str, Any]:
     """Request, model, versions, device and digests of the planes, as plain maps, strings and numbers."""
     return {
@@ -43,10 +48,5 @@ def write_recipe(
             "dtype": str(model.dtype).removeprefix("torch."),
             "threads": torch.get_num_threads(),
         },
-        "planes": {
-            name.value: hashlib.blake2b(
-                np.ascontiguousarray(plane).data, digest_size=DIGEST_BYTES
-            ).hexdigest()
-            for name, plane in sorted(planes.items())
-        },
+        "planes": {name.value: digest for name, digest in sorted(digests.items())},
     }

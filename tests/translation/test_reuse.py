@@ -169,6 +169,21 @@ def test_the_device_first_then_the_host(monkeypatch: pytest.MonkeyPatch) -> None
     assert all(kept.is_on(host) for kept in cache._sources.values())
 
 
+def test_an_older_picture_is_kept_without_its_features(
+    translator: Translator, planes: Planes, batches: list[int]
+) -> None:
+    """They are captured again where they are needed; the inversion is not."""
+    first = translator.translate(LOOK, planes)
+    (kept,) = translator._sources._sources.values()
+    translator._sources._limits = {translator.model.device: kept.byte_length - kept.feature_bytes}
+    translator._sources.settle()
+    assert list(translator._sources._sources.values()) == [kept] and not kept.features
+    batches.clear()
+    again = translator.translate(LOOK, planes)
+    assert again.recipe["reused"] == NODES and batches == [1, 2] * 5 + [2], "the sixth step is not held"
+    assert again.image.tobytes() == first.image.tobytes()
+
+
 def test_bytes_are_counted_whole(translator: Translator, planes: Planes) -> None:
     translator.translate(LOOK, planes)
     (kept,) = translator._sources._sources.values()
