@@ -47,9 +47,9 @@ CASES = (
     ("small", *MAIN, 1),
     ("equality", "starter", 384, 512, 1),
     ("equality", *MAIN, 1),
+    ("start", *MAIN, 1),
     ("ours", "sd15", 3840, 2160, 1),
     ("released", "sd15", 1024, 1024, 1),
-    ("start", *MAIN, 1),
     ("released", "sdxl", 1024, 1024, 1),
 )
 """Part, model, width, height and batch: those first that take long to compile, and among them the most important."""

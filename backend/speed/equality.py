@@ -21,7 +21,7 @@ from protocol import PlaneName
 from .measure import REQUEST, Case, Turn, picture
 from .models import make_model
 
-COUNT = 3
+COUNT = 2
 """Pictures that are compared where none are given."""
 
 Planes = dict[PlaneName, np.ndarray]
