@@ -163,10 +163,11 @@ def measure_released(case: Case, log: Log, turn: Turn) -> Iterator[Figure]:
                 start = time.perf_counter()
                 translate_as_released(model, image)
                 torch.cuda.synchronize()
+                seconds = time.perf_counter() - start
             except torch.OutOfMemoryError as error:
                 log(f"{method}: {error}")
                 return
-        yield flops.figure(method, 1, time.perf_counter() - start, peak_gib(case), "", PASSES)
+        yield flops.figure(method, 1, seconds, peak_gib(case), "", PASSES)
         del model
         gc.collect()
 
