@@ -55,6 +55,8 @@ CASES = (
 """Part, model, width, height and batch: those first that take long to compile, and among them the most important."""
 AFTER_OURS = ("small", "equality", "start")
 """Parts that find their kernels in the compiler's cache, if the part `ours` of the same case has ended."""
+JOB_BYTES = 8 << 30
+"""Memory of a device for each process beside the others; most hold half of it when it is not their turn."""
 CPU_CASES = (("ours", "starter", 384, 512, 1), ("equality", "starter", 384, 512, 1))
 
 
@@ -155,7 +157,8 @@ def _options() -> argparse.Namespace:
         "--picture", type=Path, action="append", default=[], help="for the starter's equality"
     )
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--jobs", type=int, default=9 if count else 1, help="processes side by side")
+    room = torch.cuda.get_device_properties(0).total_memory // JOB_BYTES if count else 1
+    parser.add_argument("--jobs", type=int, default=max(1, room), help="processes side by side")
     parser.add_argument("--limit-s", type=float, default=3600.0, help="ends then with what it has")
     parser.add_argument("--output", type=Path, default=Path("out/speed"))
     options = parser.parse_args()
