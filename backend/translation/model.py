@@ -6,13 +6,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
 from jaxtyping import Float, Float64, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from .autoencoder import Autoencoder
 from .text import Conditioning
@@ -57,6 +58,16 @@ class Model:
     def dtype(self) -> torch.dtype:
         """Element type of the network."""
         return self.empty.hidden.dtype
+
+    @cached_property
+    def network_bytes(self) -> int:
+        """Of the network's weights."""
+        return _weight_bytes(self.unet)
+
+    @cached_property
+    def coder_bytes(self) -> int:
+        """Of the autoencoder's weights."""
+        return _weight_bytes(self.autoencoder.module)
 
     @property
     def latent_multiple(self) -> int:
@@ -123,3 +134,8 @@ class Model:
         alpha = float(self.alphas_cumprod[timestep])
         batch = latents.repeat(len(predicted) // len(latents), 1, 1, 1)
         return math.sqrt(alpha) * predicted + math.sqrt(1 - alpha) * batch
+
+
+def _weight_bytes(module: nn.Module) -> int:
+    """Takes milliseconds: a network has hundreds of weights."""
+    return sum(parameter.nbytes for parameter in module.parameters())

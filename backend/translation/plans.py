@@ -109,8 +109,8 @@ def needs_of(work: Batch, model: Model, control: TextureControl) -> Needs:
         * (features + int(PASS_BYTES_PER_CHANNEL * first_level * rows * columns * _width(unet))),
         cell=int(CODER_BYTES_PER_CHANNEL * widest * work.factor**2 * _width(coder)),
         cells=cells,
-        network=_weight_bytes(unet),
-        coder=_weight_bytes(coder),
+        network=model.network_bytes,
+        coder=model.coder_bytes,
     )
 
 
@@ -158,10 +158,6 @@ def autoencoder_at_work(model: Model, plan: Plan) -> Iterator[Autoencoder]:
 def _at_work(module: nn.Module, model: Model) -> None:
     if next(module.parameters()).device != model.device:
         module.to(model.device)
-
-
-def _weight_bytes(module: nn.Module) -> int:
-    return sum(parameter.nbytes for parameter in module.parameters())
 
 
 def _width(module: nn.Module) -> float:
