@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from functools import partial
 
@@ -71,7 +72,10 @@ def _attention(device: str) -> dict[str, float]:
         qkv = torch.randn(3, 2, tokens, heads, channels, device=device, dtype=torch.float16).transpose(2, 3)
         for name, attend in KERNELS.items():
             try:
-                value = seconds(partial(attend, *qkv), is_cuda=True) * 1e3
+                with warnings.catch_warnings():
+                    # At length, why a kernel does not take this shape.
+                    warnings.simplefilter("ignore")
+                    value = seconds(partial(attend, *qkv), is_cuda=True) * 1e3
             except RuntimeError:
                 continue
             times[f"attention_{heads}x{channels}@{tokens}_{name}_ms"] = value

@@ -211,10 +211,11 @@ class Translator:
         What is kept of other pictures makes room for this one.
         """
         needs = needs_of(work, self.model, self._control)
-        if choose(needs, free_bytes(self.model.device)) is not PLANS[0]:
+        fitting = choose(needs, free_bytes(self.model.device))
+        if fitting is not PLANS[0]:
             self._sources.make_room()
-        fitting = self._wanted_plan or choose(needs, free_bytes(self.model.device))
-        plan = PLANS[-1] if smallest else fitting
+            fitting = choose(needs, free_bytes(self.model.device))
+        plan = PLANS[-1] if smallest else self._wanted_plan or fitting
         return plan, int(plan.features * needs.features)
 
     def _render_to_real(

@@ -125,7 +125,8 @@ def free_bytes(device: torch.device) -> int | None:
     """Memory that a translation may take; None where the system does not tell."""
     if device.type == "cuda":
         free, _total = torch.cuda.mem_get_info(device)
-        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        kept = torch.cuda.memory_stats(device)
+        return int(free + kept["reserved_bytes.all.current"] - kept["allocated_bytes.all.current"])
     if sys.platform != "linux":
         return None
     lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
