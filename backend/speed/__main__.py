@@ -81,7 +81,7 @@ def main() -> None:
         with writing:
             for kind, value in told.items():
                 value = f"{title}: {value}" if kind == "log" and title else value
-                say(f"{title} {value}")
+                say(str(value) if kind == "log" else f"{title}: {value}")
                 record["rows" if kind == "row" else kind].append(value)
             write_table(options.output, record)
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 BEGIN, END = "<!-- speed: begin -->", "<!-- speed: end -->"
+METHODS = ("released_fp32", "released_fp16", "eager", "compiled", "variant")
 EQUALITY = ("optimisation", "mean", "max")
 COLUMNS = ("model", "size", "batch", "GPUs", "method", "s a picture", "GiB", "passes", "TFLOP/s", "where")
 
@@ -49,12 +50,8 @@ def _lines(record: dict[str, Any]) -> Iterator[str]:
     versions = ", ".join(f"{name} {number}" for name, number in record["versions"].items())
     yield f"`{record['command']}`, {record['date']}, {record['device']}, {versions}"
     yield ""
-    order = {
-        method: place for place, method in enumerate(dict.fromkeys(row["model"] for row in record["rows"]))
-    }
-    rows = sorted(
-        record["rows"], key=lambda row: (order[row["model"]], row["width"] * row["height"], row["batch"])
-    )
+    models = list(dict.fromkeys(row["model"] for row in record["rows"]))
+    rows = sorted(record["rows"], key=lambda row: (models.index(row["model"]), *_place(row)))
     names = ("batch", "gpus", "method", "seconds_per_image", "peak_gib", "unet_passes", "tflops")
     yield from _table(
         COLUMNS,
@@ -82,6 +79,18 @@ def _lines(record: dict[str, Any]) -> Iterator[str]:
         yield from _table(("ceiling", "measured"), list(record["ceilings"].items()))
     yield ""
     yield from (f"- {line}" for line in record["log"])
+
+
+def _place(row: dict[str, Any]) -> tuple[int, ...]:
+    """Rows of one size, batch and number of GPUs stand together, those under a smaller plan last."""
+    is_small = row.get("note", "").partition(";")[0] not in ("", "full")
+    return (
+        row["width"] * row["height"],
+        row["batch"],
+        row["gpus"],
+        int(is_small),
+        METHODS.index(row["method"]),
+    )
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> Iterator[str]:
