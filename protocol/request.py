@@ -52,7 +52,7 @@ class TranslationRequest:
     """
 
     model: str = "starter"
-    steps: int = 27
+    steps: int = 20
     garment_strength: float = 0.3
     rest_strength: float = 0.0
     guidance_scale: float = 7.5

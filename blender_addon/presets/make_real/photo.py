@@ -3,7 +3,7 @@
 import bpy
 
 settings = bpy.context.scene.make_real
-settings.steps = 27
+settings.steps = 20
 settings.garment_strength = 0.3
 settings.rest_strength = 0.0
 settings.guidance_scale = 7.5
