@@ -141,11 +141,12 @@ def _together(
     """When the first case has filled the compiler's cache: all devices at once, on frames of their own."""
     alone.wait(max(0.0, deadline - time.monotonic()))
     try:
-        figure = measure_together(case, devices, turns, deadline)
+        figures = measure_together(case, devices, turns, deadline)
     except subprocess.SubprocessError as error:
         take({"log": f"{len(devices)} devices together: {error}"})
         return
-    take({"row": as_row(replace(figure, gpus=len(devices)))})
+    for figure in figures:
+        take({"row": as_row(figure)})
 
 
 def _options() -> argparse.Namespace:

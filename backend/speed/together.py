@@ -25,8 +25,10 @@ FRAMES = 8
 """Frames that each GPU translates."""
 
 
-def measure_together(case: Case, devices: Sequence[str], turns: Turns, deadline: float) -> Figure:
-    """Seconds a frame when every device works on frames of its own.
+def measure_together(
+    case: Case, devices: Sequence[str], turns: Turns, deadline: float
+) -> tuple[Figure, Figure]:
+    """Seconds a frame of the first device alone, and when every device works on frames of its own.
 
     Raises:
         subprocess.SubprocessError: A worker ended, or there was no time left.
@@ -46,22 +48,30 @@ def measure_together(case: Case, devices: Sequence[str], turns: Turns, deadline:
         for worker in workers:
             _hear(worker)
         with turns.alone():
-            start = time.perf_counter()
-            for worker in workers:
-                stdin = cast("IO[str]", worker.stdin)
-                stdin.write("go\n")
-                stdin.flush()
-            figures = [json.loads(_hear(worker)) for worker in workers]
-            seconds = (time.perf_counter() - start) / (FRAMES * len(workers))
+            return _work(workers[:1]), _work(workers)
     finally:
         guard.cancel()
         for worker in workers:
             worker.kill()
             worker.communicate()
+
+
+def _work(workers: Sequence[subprocess.Popen[str]]) -> Figure:
+    """What these workers do at the same time."""
+    start = time.perf_counter()
+    for worker in workers:
+        stdin = cast("IO[str]", worker.stdin)
+        stdin.write("go\n")
+        stdin.flush()
+    figures = [Figure(**json.loads(_hear(worker))) for worker in workers]
+    seconds = (time.perf_counter() - start) / (FRAMES * len(workers))
+    first = figures[0]
     return replace(
-        Figure(**figures[0]),
+        first,
+        gpus=len(workers),
         seconds_per_image=round(seconds, 4),
-        tflops=round(figures[0]["tflops"] * figures[0]["seconds_per_image"] / seconds, 3),
+        tflops=round(first.tflops * first.seconds_per_image / seconds, 3),
+        note=f"{FRAMES} frames each, a process each",
     )
 
 
@@ -78,7 +88,7 @@ def _hear(worker: subprocess.Popen[str]) -> str:
 
 
 def main() -> None:
-    """One of the processes: prepares, says so, waits for the word, translates, and says how long it took."""
+    """One of the processes: prepares, says so, and at each word translates its frames and says how long it took."""
     parser = argparse.ArgumentParser(description="Started by `python -m backend.speed`, never by hand.")
     for name, kind in (("model", str), ("device", str), ("width", int), ("height", int)):
         parser.add_argument(f"--{name}", type=kind, required=True)
@@ -90,13 +100,13 @@ def main() -> None:
     while translator.prepare():
         pass
     print("ready", flush=True)
-    sys.stdin.readline()
-    start = time.perf_counter()
-    for frame in range(FRAMES):
-        translate_timed(translator, case, REQUEST, seed=1 + frame)
-    seconds = (time.perf_counter() - start) / FRAMES
-    figure = Flops(model, case).figure("compiled", 1, seconds, None, "", OURS)
-    print(json.dumps(vars(figure)), flush=True)
+    flops = Flops(model, case)
+    for turn, _word in enumerate(sys.stdin):
+        start = time.perf_counter()
+        for frame in range(FRAMES):
+            translate_timed(translator, case, REQUEST, seed=1 + turn * FRAMES + frame)
+        seconds = (time.perf_counter() - start) / FRAMES
+        print(json.dumps(vars(flops.figure("compiled", 1, seconds, None, "", OURS))), flush=True)
 
 
 if __name__ == "__main__":
