@@ -99,6 +99,7 @@ def main() -> None:
     translate_timed(translator, case, REQUEST, seed=0)
     while translator.prepare():
         pass
+    translate_timed(translator, case, REQUEST, seed=0)
     print("ready", flush=True)
     flops = Flops(model, case)
     for turn, _word in enumerate(sys.stdin):
