@@ -79,7 +79,10 @@ class Batch:
         target = self.collected.target
         path = _claim(places.follow(target.folder) / FOLDER)
         told = [{"cell": cell.words, "request": cell.request.to_map()} for cell in self.cells]
-        texts = {"make_real_variants": json.dumps({"columns": self.columns, "cells": told})}
+        texts = {
+            "make_real_variants": json.dumps({"columns": self.columns, "cells": told}),
+            **png.MACHINE_MADE,
+        }
         picture = thumbnails.sheet(self.pictures, self.columns, GAP_PIXELS)
         yield
         yield from files.write(path, png.encode(picture, texts))

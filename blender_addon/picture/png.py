@@ -22,6 +22,14 @@ COLOR_TYPES = {1: 0, 3: 2, 4: 6}
 """Channels -> colour type: grey, RGB, RGBA."""
 BYTES_AT_ONCE = 1 << 17
 """Pixels compressed between two pauses; about a millisecond."""
+MACHINE_MADE = {
+    "XML:com.adobe.xmp": """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description
+ rdf:about="" xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" Iptc4xmpExt:DigitalSourceType=
+"http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"/></rdf:RDF></x:xmpmeta>
+<?xpacket end="r"?>"""
+}
+"""Text that tells other programs that a trained model has worked on a picture (IPTC's digital source type)."""
 UP = 2
 """Filter type: each byte is stored as its difference to the byte above."""
 

@@ -105,7 +105,8 @@ def store(
     with tempfile.TemporaryDirectory(prefix="make_real_") as folder:
         quick = Path(folder) / "shown.tif"
         try:
-            yield from picture_files.write(paths.display, png.encode(picture.image, {"make_real": recipe}))
+            texts = {"make_real": recipe, **png.MACHINE_MADE}
+            yield from picture_files.write(paths.display, png.encode(picture.image, texts))
             if target.garment is not None:
                 yield from picture_files.write(paths.mask, png.encode(target.garment, {}))
             yield from picture_files.write(paths.recipe, [recipe.encode("utf-8")])

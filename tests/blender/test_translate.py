@@ -9,15 +9,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import bpy
 import numpy as np
 import pytest
 import snapshot
 from conftest import drained
+from PIL import Image
 from test_garment import LEFT, RIGHT, SIZE, image_of, pick
 
 TIMEOUT_S = 60.0
+RDF, IPTC = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}", "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}"
 
 
 def translate_and_wait(addon: Callable):
@@ -88,6 +91,9 @@ def test_click_to_picture(
     assert b"colorInteropID\0string\0\x10\0\0\0lin_rec709_scene" in texts
     assert (results / "0001_recipe.json").read_bytes() in texts, "the recipe is in every file"
     assert (results / "0001_recipe.json").read_bytes() in (results / "0001_display.png").read_bytes()
+    with Image.open(results / "0001_display.png") as picture:
+        (described,) = ElementTree.fromstring(picture.info["XML:com.adobe.xmp"]).iter(f"{RDF}Description")
+    assert described.get(f"{IPTC}DigitalSourceType").endswith("/compositeWithTrainedAlgorithmicMedia")
     assert addon("compositor").is_inserted(garment_scene)
     mask = addon("picture.render_passes").read_pixels(results / "0001_mask.png", "Non-Color")[..., 0]
     assert 0.03 < mask.mean() < 0.5
