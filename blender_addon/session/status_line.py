@@ -136,7 +136,8 @@ def _job_text(phase: Phase, job: Job, words: dict[Phase, str]) -> str:
     if job.position:
         return f"Waiting for {job.position} other picture{'s' if job.position > 1 else ''}"
     stage = STAGES.get(job.stage, job.stage)
-    return f"{stage}, step {job.step} of {job.steps}" if job.steps > 1 else stage
+    # The one that is at work: the job counts those that are complete.
+    return f"{stage}, step {min(job.step + 1, job.steps)} of {job.steps}" if job.steps > 1 else stage
 
 
 def _rest_text(session: Session, words: dict[Phase, str]) -> str:

@@ -131,7 +131,7 @@ def test_every_phase(addon: Callable, scene: bpy.types.Scene, monkeypatch: pytes
             assert "make_real.cancel" not in drawn
         busy = draw(addon, session.Session(phase, job=job), scene, monkeypatch)
         assert "make_real.cancel" in busy
-        assert ("Denoising, step 3 of 15" in busy) == (phase not in ("starting", "lost"))
+        assert ("Denoising, step 4 of 15" in busy) == (phase not in ("starting", "lost"))
         # Blender would keep a disabled button under a resting mouse: in the sidebar and the header there is none.
         assert [busy.count(text) for text in ("0.40 40%", "make_real.translate")] == [2, 1]
 

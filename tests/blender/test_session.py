@@ -218,7 +218,8 @@ def test_status_line_of_a_backend_on_another_machine(before, text, button) -> No
         (state("starting", UNSENT), "Starting the backend"),
         (state("starting", replace(SENT, restarts=1)), "Starting the backend again"),
         (state("stopped", READING), "Reading the render"),
-        (state("busy", replace(SENT, stage="denoising", step=3, steps=15)), "Denoising, step 3 of 15"),
+        (state("busy", replace(SENT, stage="denoising", step=0, steps=15)), "Denoising, step 1 of 15"),
+        (state("busy", replace(SENT, stage="denoising", step=15, steps=15)), "Denoising, step 15 of 15"),
         (
             session.advance(state("busy", replace(SENT, step=5, steps=5)), ev.JobFinished("a"))[0],
             "Storing the picture",
