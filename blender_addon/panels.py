@@ -40,7 +40,7 @@ class MAKE_REAL_PT_main(InImageEditor, bpy.types.Panel):  # noqa: N801  Blender'
         mix = compositor.mix_socket(context.scene)
         if mix:
             layout.prop(mix, "default_value", text="Mix in Compositor", slider=True)
-        layout.operator("make_real.remove_from_compositor", icon="NODE_COMPOSITING")
+            layout.operator("make_real.remove_from_compositor", icon="NODE_COMPOSITING")
 
 
 def _draw_state(layout: bpy.types.UILayout, context: bpy.types.Context, line: StatusLine) -> None:

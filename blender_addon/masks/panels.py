@@ -73,7 +73,8 @@ def _draw_picks(layout: bpy.types.UILayout, part: bpy.types.PropertyGroup) -> No
         else:
             hint = NAMES_HINT if pick.kind == "NAMES" else ""
             row.prop(pick, pick.kind.lower(), text="", icon=KIND_ICONS[pick.kind], placeholder=hint)
-        row.operator("make_real.remove_pick", text="", icon="X").index = index
+        # The field before it has an X of its own, which empties it.
+        row.operator("make_real.remove_pick", text="", icon="REMOVE").index = index
 
 
 def _draw_passes(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
@@ -83,11 +84,11 @@ def _draw_passes(layout: bpy.types.UILayout, context: bpy.types.Context) -> None
         for layer in scene.view_layers
         if layer.use
     )
-    if scene.make_real.masks.parts and not is_on:
+    if is_on:
+        return
+    if scene.make_real.masks.parts:
         draw_text(layout, context, "Without its passes the next render cannot tell the parts apart", "ERROR")
-    row = layout.row()
-    row.active = not is_on
-    row.operator("make_real.enable_passes", icon="RENDERLAYERS")
+    layout.operator("make_real.enable_passes", icon="RENDERLAYERS")
 
 
 CLASSES = (MAKE_REAL_UL_parts, MAKE_REAL_PT_garment)
