@@ -53,8 +53,8 @@ def at_once(work: Generator[None, None, T]) -> T:
             return end.value
 
 
-def step(work: Iterator[None]) -> None:
-    """Do one slice of a work, and learn from the time that it took.
+def step(work: Iterator[T]) -> T:
+    """Do one slice of a work, and learn from the time that it took; returns what it says at its pause.
 
     Raises:
         StopIteration: The work is done.
@@ -62,7 +62,7 @@ def step(work: Iterator[None]) -> None:
     global _share, _usual
     start = _now()
     try:
-        next(work)
+        return next(work)
     finally:
         spent = _now() - start
         _share = max(FINEST, _share / 2.0) if spent > LONG_S else min(1.0, _share * RECOVERY)

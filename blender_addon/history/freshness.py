@@ -2,8 +2,9 @@
 """Notices that a scene was rendered again and looks different, so that older results are marked out of date
 and the compositor shows the new render.
 
-The render's handler only takes a note. The picture is compared later, when neither a render nor a job runs,
-once for each render, and only for a frame that the history knows; in slices, but for Blender's saving of the render.
+The render's handler only takes a note. The picture is compared later, when neither a render nor a job runs and
+nothing holds Blender's data, once for each render, and only for a frame that the history knows; in slices, but for
+Blender's saving of the render.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterator
 import bpy
 from bpy.app.handlers import persistent
 
-from .. import compositor, pace, tickets
+from .. import compositor, holding, pace, tickets
 from ..protocol import MakeRealError
 from ..session import pump
 from . import fingerprint, index, places, shelf
@@ -36,7 +37,7 @@ def _on_render_complete(scene: bpy.types.Scene, _unused: object = None) -> None:
 
 def _on_timer() -> float | None:
     global _comparing
-    if bpy.app.is_job_running("RENDER") or pump.session().job is not None:
+    if bpy.app.is_job_running("RENDER") or pump.session().job is not None or holding.held_by():
         return DELAY_S
     _comparing = _comparing or _compare_all()
     end = time.perf_counter() + pump.TICK_BUDGET_S

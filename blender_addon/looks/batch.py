@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import holding
 from ..history import places, thumbnails
 from ..picture import files, png, results
 from ..protocol import Finished, PlaneName
@@ -75,7 +76,7 @@ class Batch:
 
         return replace(ticket, store=store)
 
-    def _write_sheet(self) -> Iterator[None]:
+    def _write_sheet(self) -> Iterator[str | None]:
         target = self.collected.target
         path = _claim(places.follow(target.folder) / FOLDER)
         told = [{"cell": cell.words, "request": cell.request.to_map()} for cell in self.cells]
@@ -86,6 +87,7 @@ class Batch:
         picture = thumbnails.sheet(self.pictures, self.columns, GAP_PIXELS)
         yield
         yield from files.write(path, png.encode(picture, texts))
+        yield from holding.until_free()
         scene = results.scene_of(target)
         if scene is not None:
             results.open_picture(scene, path, f"Make Real Sheet {path.name[:4]}")

@@ -13,7 +13,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from .. import compat, compositor
+from .. import compat, compositor, holding
 from ..protocol import MakeRealError
 from . import exr_encode, png, recovery, tiff, view_transform
 from . import files as picture_files
@@ -89,9 +89,10 @@ def destination(
 
 def store(
     target: Destination, picture: Picture, record: Record
-) -> Generator[None, None, MakeRealError | None]:
+) -> Generator[str | None, None, MakeRealError | None]:
     """Write the result's files, then show it. Pauses between steps of a millisecond or so; Blender's decoding of the
-    picture is one step however large it is.
+    picture is one step however large it is. Once the files are written it also waits for what holds Blender's data,
+    and says what that is.
 
     Returns:
         None, or why the picture, which is safe and shown, is not in the compositor: UNSUPPORTED_VIEW,
@@ -117,6 +118,7 @@ def store(
                 path.unlink(missing_ok=True)
             raise
         yield
+        yield from holding.until_free()
         _show(target, picture, paths, quick)
         yield
         yield from picture_files.shrink(quick)
@@ -127,6 +129,7 @@ def store(
         # Looked up each time: between two steps the artist may undo something or open another file.
         while (scene := scene_of(target)) and compositor.prepare(scene, target.garment is not None):
             yield
+        yield from holding.until_free()
         if scene := scene_of(target):
             compositor.insert(scene, paths, target.frame)
             push_undo("Make Real in Compositor")

@@ -109,7 +109,7 @@ class Conductor:
     @property
     def is_working(self) -> bool:
         """Whether the next tick has work waiting, and not only messages to listen for."""
-        return self._work.is_waiting
+        return self._work.is_waiting and not self._work.is_held
 
     def translate(self, collecting: Collecting, label: str) -> None:
         """Take a picture; ignored while there is another one (`state.can_translate`).
@@ -138,12 +138,12 @@ class Conductor:
         self._look_for_connection()
         if self._client:
             self._hear(self._client, budget_s / (4 if self.is_working else 2))
-        while self.is_working:
+        while self._work.is_waiting:
             event = self._work.step()
             if event:
                 self.dispatch(event)
             # A slice that has begun cannot be stopped.
-            if not pace.has_room(end):
+            if self._work.is_held or not pace.has_room(end):
                 return
 
     def quit(self) -> None:

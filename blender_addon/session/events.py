@@ -134,6 +134,18 @@ class JobFinished:
 
 
 @dataclass(frozen=True)
+class StoringHeld:
+    """The result is on disk, and cannot be shown just now, or can again.
+
+    Args:
+        held_by: What hinders it, in words; empty when nothing does any more.
+    """
+
+    job_id: str
+    held_by: str
+
+
+@dataclass(frozen=True)
 class ResultStored:
     """The result is on disk and shown.
 
@@ -163,7 +175,7 @@ class Failed:
 Event = (
     StartClicked | StopClicked | TranslateClicked | Collected | CancelClicked | BackendMissing | BackendFailed
     | BackendGone | ConnectionSeen | Welcomed | ConnectionLost | JobQueued | JobProgressed | JobFinished
-    | ResultStored | JobEnded | Failed | BackendLooked | WorkerRests
+    | StoringHeld | ResultStored | JobEnded | Failed | BackendLooked | WorkerRests
 )  # fmt: skip
 
 

@@ -44,6 +44,7 @@ from .events import (
     StopBackend,
     StopClicked,
     StoreResult,
+    StoringHeld,
     Submit,
     TranslateClicked,
     Welcomed,
@@ -85,6 +86,7 @@ class Job:
         steps: Steps of the stage.
         fraction: Of the whole job, 0..1.
         position: Jobs before it in the backend's queue.
+        held_by: What the finished picture waits for, in words.
     """
 
     job_id: str
@@ -99,6 +101,7 @@ class Job:
     steps: int = 0
     fraction: float = 0.0
     position: int = 0
+    held_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -252,6 +255,12 @@ def _job_finished(state: Session, event: JobFinished) -> Outcome:
     return replace(state, job=job), (StoreResult(event.job_id),)
 
 
+def _storing_held(state: Session, event: StoringHeld) -> Outcome:
+    if not _is_current(state, event.job_id):
+        return state, ()
+    return replace(state, job=replace(state.job, held_by=event.held_by)), ()
+
+
 def _result_stored(state: Session, event: ResultStored) -> Outcome:
     if not _is_current(state, event.job_id):
         return state, ()
@@ -299,6 +308,7 @@ _HANDLERS: dict[type, Callable] = {
     JobQueued: _job_queued,
     JobProgressed: _job_progressed,
     JobFinished: _job_finished,
+    StoringHeld: _storing_held,
     ResultStored: _result_stored,
     JobEnded: _job_ended,
     Failed: _failed,

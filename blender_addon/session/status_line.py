@@ -135,6 +135,8 @@ def _job_text(phase: Phase, job: Job, words: dict[Phase, str]) -> str:
         return "Waiting for the backend"
     if job.position:
         return f"Waiting for {job.position} other picture{'s' if job.position > 1 else ''}"
+    if job.held_by:
+        return f"Finished; waiting for {job.held_by} to end"
     stage = STAGES.get(job.stage, job.stage)
     # The one that is at work: the job counts those that are complete.
     return f"{stage}, step {min(job.step + 1, job.steps)} of {job.steps}" if job.steps > 1 else stage

@@ -15,9 +15,9 @@ from .. import pace
 from ..protocol import Finished, MakeRealError, PlaneName, TranslationRequest
 from . import events as ev
 
-Storing = Generator[None, None, MakeRealError | None]
+Storing = Generator[str | None, None, MakeRealError | None]
 """Takes a result home, a few milliseconds of work at a time; returns what could not be done although the picture is
-safe, raises MakeRealError when it is not."""
+safe, raises MakeRealError when it is not. A pause in which it cannot go on says what it waits for."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,17 @@ class Work:
         """The result, once it is here."""
         self._job_id = ""
         self._steps: Collecting | Storing | None = None
+        self._held_by = ""
 
     @property
     def is_waiting(self) -> bool:
         """Whether there is something to be done."""
         return self._steps is not None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether that could not go on when it was last tried."""
+        return bool(self._held_by)
 
     def collect(self, job_id: str, collecting: Collecting) -> None:
         """Begin with a job."""
@@ -67,7 +73,7 @@ class Work:
     def step(self) -> ev.Event | None:
         """Do one slice; what it has brought about, if anything."""
         try:
-            pace.step(self._steps)
+            held_by = pace.step(self._steps) or ""
         except StopIteration as end:
             self._steps = None
             if self.ticket:
@@ -77,6 +83,9 @@ class Work:
         except MakeRealError as problem:
             self._steps = None
             return ev.JobEnded(self._job_id, problem)
+        if held_by != self._held_by:
+            self._held_by = held_by
+            return ev.StoringHeld(self._job_id, held_by)
         return None
 
     def give_up(self) -> None:
@@ -84,3 +93,4 @@ class Work:
         if self._steps:
             self._steps.close()
         self._steps = self.ticket = self.finished = None
+        self._held_by = ""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an artist does while a picture is made, in a real window: other windows and scenes, Esc, undo, another file,
-another Blender, the end of Blender. Each chapter ends in a sentence or a picture, and in a next click that works.
+"""What an artist does while a picture is made, in a real window: other windows and scenes, Esc, undo, transforms,
+playback, other renders, another file, another Blender, the end of Blender. Each chapter ends in a sentence or a
+picture, and in a next click that works.
 
 `photograph.py --story manners.py` runs it inside Blender. The backend is the tests' scripted one
 (`tests/blender/scripted_backend.py`): MAKE_REAL_SCRIPT tells it what to do from its next start on.
@@ -57,8 +58,8 @@ def story(_out: Path) -> Story:
     yield from first_minutes.pick_garment(stage.area_of("IMAGE_EDITOR"))
     bpy.ops.wm.save_mainfile()
     chapters: tuple[Callable[[], Story], ...] = (
-        resting_mouse, several_windows_and_scenes, render_cancelled, undo_and_redo, edit_mode, another_file,
-        two_blenders, other_blender_quits,
+        resting_mouse, several_windows_and_scenes, render_cancelled, undo_and_redo, edit_mode, transform, playback,
+        another_render, locked_render, another_file, two_blenders, other_blender_quits,
     )  # fmt: skip
     for chapter in chapters:
         yield from chapter()
@@ -160,27 +161,20 @@ def render_cancelled() -> Story:
     """A click while Blender renders, and one after Esc: each is told; after the next render all is well."""
     area, scene = stage.area_of("IMAGE_EDITOR"), bpy.context.scene
     before = scene.make_real.result
-    scene.cycles.samples = ENDLESS_SAMPLES
-    with stage.within(area):
-        bpy.ops.render.render("INVOKE_DEFAULT")
-    yield from stage.until(lambda: bpy.app.is_job_running("RENDER"), "the render", 20.0)
+    yield from endless_render()
     yield 2.0
     yield from stage.click(area, "HEADER", "make_real.translate")
     yield 0.5
     assert session().job is None, "a picture that is not finished was sent"
     assert session().problem.code == "no_render", session().problem
     assert bpy.app.is_job_running("RENDER"), "the click ended the render"
-    yield from stage.rest_at(area.x + area.width // 3, area.y + area.height // 2)
-    stage.press_key("Escape")
-    yield from stage.until(lambda: not bpy.app.is_job_running("RENDER"), "the render's end", 60.0)
-    yield 1.0
+    yield from end_of_render()
     assert scene.make_real.result == before
     yield from click_make_real(area)
     yield from stage.until(lambda: session().job is None or session().job.collected, "the render", PATIENCE_S)
     remarks = " ".join(session().job.remarks) if session().job else ""
     assert "cancelled" in remarks, f"it was not said that the render was cancelled: {remarks}"
     yield from picture_arrives(5)
-    scene.cycles.samples = SAMPLES
     yield from first_minutes.render()
     yield from click_make_real(area)
     yield from stage.until(lambda: session().job is None or session().job.collected, "the render", PATIENCE_S)
@@ -233,6 +227,101 @@ def edit_mode() -> Story:
     assert 8 in module("history.shelf").history(scene).entries
 
 
+def transform() -> Story:
+    """The picture arrives while the artist moves something: it waits for Esc, and undo and redo know nothing of where
+    the thing was meanwhile."""
+    scene, thing = bpy.context.scene, bpy.data.objects["Dress"]
+    with stage.within(stage.area_of("IMAGE_EDITOR")):
+        bpy.ops.object.select_all(action="DESELECT")
+    thing.select_set(True)
+    bpy.context.view_layer.objects.active = thing
+    area = stage.area_of("PROPERTIES")
+    area.type = "VIEW_3D"
+    yield 0.5
+    place = thing.location.copy()
+    yield from click_make_real(stage.area_of("IMAGE_EDITOR"))
+    yield from stage.until(is_denoising, "progress", PATIENCE_S)
+    yield from stage.rest_at(area.x + area.width // 2, area.y + area.height // 2)
+    stage.press_key("g")
+    yield from stage.until(lambda: stage.window().modal_operators, "the hold on the dress", 10.0)
+    yield from stage.rest_at(area.x + area.width // 4, area.y + area.height // 4)
+    yield from stage.until(lambda: session().job.held_by == "Move", "the finished picture", PATIENCE_S)
+    yield from stage.rest_at(area.x + area.width // 3, area.y + area.height // 3)
+    assert (thing.location - place).length > 0.01, "nothing is moved"
+    assert scene.make_real.result.name == "Make Real 0008", "the picture was shown in the middle of it"
+    assert results_folder().joinpath("0009_display.png").exists(), "it is not safe on the disk"
+    stage.press_key("Escape")
+    yield from picture_arrives(9)
+    # The second step is the compositor's.
+    for steps, operator in ((2, bpy.ops.ed.undo), (1, bpy.ops.ed.redo), (1, bpy.ops.ed.redo)):
+        yield from undo(steps, operator)
+        where = bpy.data.objects["Dress"].location
+        assert (where - place).length < 1e-6, f"{operator} moves the dress to {where}"
+    assert bpy.context.scene.make_real.result.name == "Make Real 0009"
+    area.type = "PROPERTIES"
+    yield 0.3
+
+
+def playback() -> Story:
+    """The picture arrives while the animation plays, and it plays on."""
+    yield from click_make_real(stage.area_of("IMAGE_EDITOR"))
+    with stage.within(stage.area_of("IMAGE_EDITOR")):
+        bpy.ops.screen.animation_play()
+    yield from picture_arrives(10)
+    assert stage.window().screen.is_animation_playing
+    with stage.within(stage.area_of("IMAGE_EDITOR")):
+        bpy.ops.screen.animation_cancel(restore_frame=True)
+
+
+def another_render() -> Story:
+    """The picture arrives while the next render runs, and the render goes on."""
+    yield from click_make_real(stage.area_of("IMAGE_EDITOR"))
+    yield from stage.until(is_denoising, "progress", PATIENCE_S)
+    yield from endless_render()
+    yield from picture_arrives(11)
+    yield from end_of_render()
+
+
+def locked_render() -> Story:
+    """The same with Lock Interface: Blender asks timers to change nothing, so the picture waits for the render."""
+    bpy.context.scene.render.use_lock_interface = True
+    yield from click_make_real(stage.area_of("IMAGE_EDITOR"))
+    yield from stage.until(is_denoising, "progress", PATIENCE_S)
+    yield from endless_render()
+    yield from stage.until(lambda: session().job.held_by, "the finished picture", PATIENCE_S)
+    yield 0.5
+    assert session().job.held_by == "Blender's render", session().job.held_by
+    assert bpy.context.scene.make_real.result.name == "Make Real 0011"
+    yield from end_of_render()
+    yield from picture_arrives(12)
+    bpy.context.scene.render.use_lock_interface = False
+    yield from first_minutes.render()
+
+
+def endless_render() -> Story:
+    """Start a render that has no end of its own."""
+    bpy.context.scene.cycles.samples = ENDLESS_SAMPLES
+    with stage.within(stage.area_of("IMAGE_EDITOR")):
+        bpy.ops.render.render("INVOKE_DEFAULT")
+    yield from stage.until(lambda: bpy.app.is_job_running("RENDER"), "the render", 20.0)
+
+
+def end_of_render() -> Story:
+    """Press Esc over the render."""
+    assert bpy.app.is_job_running("RENDER"), "the render has ended by itself"
+    area = stage.area_of("IMAGE_EDITOR")
+    yield from stage.rest_at(area.x + area.width // 3, area.y + area.height // 2)
+    stage.press_key("Escape")
+    yield from stage.until(lambda: not bpy.app.is_job_running("RENDER"), "the render's end", 60.0)
+    bpy.context.scene.cycles.samples = SAMPLES
+    yield 1.0
+
+
+def results_folder() -> Path:
+    """Where the scene's results are."""
+    return Path(bpy.data.filepath).parent / "make_real" / "Scene"
+
+
 def another_file() -> Story:
     """Another file is opened while the render is read, and while the backend works: the files are written, the other
     file stays as it was, and the first one's history has them when it is opened again."""
@@ -240,9 +329,9 @@ def another_file() -> Story:
     bpy.ops.wm.save_mainfile()
     second = Path(tempfile.mkdtemp()) / "other.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(second), copy=True)
-    results = first.parent / "make_real" / "Scene"
+    results = results_folder()
     yield from choose("steady")
-    for number, waits in ((9, False), (10, True)):
+    for number, waits in ((13, False), (14, True)):
         yield from open_file(first)
         yield from first_minutes.render()
         yield from click_make_real(stage.area_of("IMAGE_EDITOR"))
@@ -256,7 +345,7 @@ def another_file() -> Story:
         assert bpy.context.scene.make_real.result.name == shown, "the other file stays as it was"
     yield from open_file(first)
     yield 1.0
-    assert {9, 10} <= module("history.shelf").history(bpy.context.scene).entries.keys()
+    assert {13, 14} <= module("history.shelf").history(bpy.context.scene).entries.keys()
 
 
 def open_file(path: Path) -> Story:
@@ -268,11 +357,11 @@ def open_file(path: Path) -> Story:
 
 def two_blenders() -> Story:
     """Two Blenders with one file and one backend: each gets its picture, under a number of its own."""
-    results = Path(bpy.data.filepath).parent / "make_real" / "Scene"
+    results = results_folder()
     other = other_blender("steady")
     yield from first_minutes.render()
-    number = 10
-    while other.poll() is None or number == 10:
+    number = first = 14
+    while other.poll() is None or number == first:
         number += 1
         yield from click_make_real(stage.area_of("IMAGE_EDITOR"))
         yield from stage.until(lambda: session().job is None, "the picture", PATIENCE_S)

@@ -140,6 +140,29 @@ def test_backend_killed_while_the_result_is_stored(
     assert translate_and_wait(addon).problem is None, "the next click starts the backend again"
 
 
+def test_result_waits_until_the_artist_lets_go(
+    addon: Callable,
+    saved: bpy.types.Scene,
+    backend: Callable,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`make manners` shows with a real mouse that this is what Blender says of an operator at work."""
+    backend("invert")
+    monkeypatch.setattr(addon("holding"), "held_by", lambda: "Move")
+    bpy.ops.make_real.translate()
+    pump_until(addon, lambda session: session.job.held_by)
+    assert addon("session.pump").line().text == "Finished; waiting for Move to end"
+    before, conductor = snapshot.of_file(), addon("session.pump").conductor()
+    assert conductor.is_working is False, "waiting costs no time"
+    addon("session.pump").pump(0.2)
+    assert snapshot.difference(before, snapshot.of_file()) == []
+    assert "0001_display.png" in files(tmp_path / "make_real" / "Scene"), "it is safe already"
+    monkeypatch.undo()
+    assert addon("session.pump").run_until_idle(TIMEOUT_S).problem is None
+    assert saved.make_real.result is not None
+
+
 def test_read_only_blend_file(addon: Callable, saved: bpy.types.Scene, backend: Callable) -> None:
     backend("invert")
     Path(bpy.data.filepath).chmod(stat.S_IRUSR)

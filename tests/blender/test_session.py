@@ -73,6 +73,7 @@ TABLE = [
     (state("busy", SENT), ev.JobEnded("other", PROBLEM), "busy", True, []),
     (state("busy", SENT, device=""), ev.JobEnded("a", PROBLEM), "loading", False, [ev.ForgetJob]),
     (state("busy", SENT), ev.JobFinished("a"), "busy", True, [ev.StoreResult]),
+    (state("busy", SENT), ev.StoringHeld("a", "Move"), "busy", True, []),
     (state("busy", SENT), ev.ResultStored("a"), "ready", False, [ev.Acknowledge, ev.ForgetJob]),
     (state("lost", SENT), ev.ResultStored("a"), "lost", False, [ev.Acknowledge, ev.ForgetJob]),
     (state("busy", SENT), ev.StopClicked(), "stopped", False, [ev.ForgetJob, ev.CloseClient, ev.StopBackend]),
@@ -126,6 +127,7 @@ def some_event(chooser: random.Random):
             ev.JobQueued(job_id, 2),
             ev.JobProgressed(job_id, "denoising", 3, 9, 0.4),
             ev.JobFinished(job_id),
+            ev.StoringHeld(job_id, chooser.choice(["", "Move"])),
             ev.ResultStored(job_id),
             ev.JobEnded(job_id, None),
             ev.Failed(PROBLEM),
@@ -223,6 +225,10 @@ def test_status_line_of_a_backend_on_another_machine(before, text, button) -> No
         (
             session.advance(state("busy", replace(SENT, step=5, steps=5)), ev.JobFinished("a"))[0],
             "Storing the picture",
+        ),
+        (
+            session.advance(state("busy", replace(SENT, stage="storing")), ev.StoringHeld("a", "Move"))[0],
+            "Finished; waiting for Move to end",
         ),
         (state("busy", replace(SENT, position=2)), "Waiting for 2 other pictures"),
         (state("busy", Job("a", "", cancelling=True)), "Cancelling"),
