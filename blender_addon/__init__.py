@@ -32,7 +32,7 @@ from .history import panel as history_panel
 from .looks import batch, presets, variants
 from .looks import operators as looks_operators
 from .looks import panel as looks_panel
-from .picture import render_state
+from .picture import editors, render_state
 from .session import pump
 
 MODULES = (
@@ -41,6 +41,7 @@ MODULES = (
     masks.properties,
     properties,
     render_state,
+    editors,
     places,
     shelf,
     freshness,

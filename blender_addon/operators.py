@@ -19,6 +19,8 @@ class Translate(bpy.types.Operator):
 
     bl_idname = "make_real.translate"
     bl_label = "Make Real"
+    # Blender takes no undo step after a render: without this one, an undo of the result would take the render too.
+    bl_options: ClassVar = {"UNDO"}
 
     wait: BoolProperty(
         name="Wait",

@@ -8,7 +8,7 @@ from typing import ClassVar
 import bpy
 
 from . import compositor
-from .picture.results import WARNINGS
+from .picture import editors
 from .session import pump
 from .session.state import Phase
 from .session.status_line import StatusLine
@@ -34,7 +34,7 @@ class MAKE_REAL_PT_main(InImageEditor, bpy.types.Panel):  # noqa: N801  Blender'
         settings = context.scene.make_real
         if settings.result:
             layout.label(text=settings.result.name, icon="IMAGE_DATA")
-            for warning in settings.result.get(WARNINGS, "").splitlines():
+            for warning in settings.result.get(editors.WARNINGS, "").splitlines():
                 draw_text(layout, context, warning, "ERROR")
         layout.prop(settings, "use_compositor")
         mix = compositor.mix_socket(context.scene)

@@ -9,11 +9,11 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, PointerProperty
 
 from ..history import kept_renders, shelf
 from ..history.index import Entry
-from ..picture.results import WARNINGS, redraw_image_editors
+from ..picture import editors
 
 
 def _redraw(_settings: "CompareSettings", _context: bpy.types.Context) -> None:
-    redraw_image_editors()
+    editors.redraw()
 
 
 class CompareSettings(bpy.types.PropertyGroup):
@@ -82,7 +82,7 @@ def pair_of(scene: bpy.types.Scene, image: bpy.types.Image | None) -> Pair | Non
 
     Reads no disk.
     """
-    if image is None or WARNINGS not in image:
+    if image is None or editors.WARNINGS not in image:
         return None
     history = shelf.history(scene)
     name = Path(bpy.path.abspath(image.filepath)).name

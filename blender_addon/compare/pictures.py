@@ -13,8 +13,8 @@ import bpy
 import gpu
 import numpy as np
 
+from ..picture import editors
 from ..picture.render_passes import read_pixels
-from ..picture.results import redraw_image_editors
 from . import shader
 
 KEPT = 4
@@ -52,7 +52,7 @@ def _read_wanted() -> None:
             _read[path] = read_pixels(path, "Non-Color")
         except (RuntimeError, OSError):
             _unreadable[path] = f"{path} cannot be read; reproduce the result, or compare another one"
-    redraw_image_editors()
+    editors.redraw()
 
 
 def forget() -> None:

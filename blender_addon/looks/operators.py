@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The click on Make Variants."""
 
+from typing import ClassVar
+
 import bpy
 
 from .. import tickets
@@ -16,6 +18,8 @@ class MakeVariants(bpy.types.Operator):
 
     bl_idname = "make_real.make_variants"
     bl_label = "Make Variants"
+    # As with Make Real itself.
+    bl_options: ClassVar = {"UNDO"}
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

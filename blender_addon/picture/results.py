@@ -15,13 +15,10 @@ import numpy as np
 
 from .. import compat, compositor, holding
 from ..protocol import MakeRealError
-from . import exr_encode, png, recovery, tiff, view_transform
+from . import editors, exr_encode, png, recovery, tiff, view_transform
 from . import files as picture_files
 from .files import ResultPaths
 from .source import Source
-
-WARNINGS = "make_real_warnings"
-"""Custom property of a result's image: what the backend found doubtful about it, one sentence a line."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +180,7 @@ def _show(target: Destination, picture: Picture, paths: ResultPaths, quick: Path
     scene = scene_of(target)
     if scene is not None:
         show(scene, paths, tuple(map(str, picture.recipe.get("warnings", ()))), quick)
-        push_undo("Make Real")
+        push_undo("Make Real Result")
 
 
 def show(
@@ -224,14 +221,9 @@ def open_picture(
         # Blender decodes a picture when it is first asked for its pixels.
         image.update()
         image.filepath_raw = picture_files.blender_path(path)
-    image[WARNINGS] = "\n".join(warnings)
-    for window, area in _image_editors():
-        if window.scene != scene:
-            continue
-        space = area.spaces.active
-        shown = space.image
-        if not space.use_image_pin and (shown is None or shown.type == "RENDER_RESULT" or WARNINGS in shown):
-            space.image = image
+    image[editors.WARNINGS] = "\n".join(warnings)
+    for space in editors.following(scene):
+        space.image = image
     return image
 
 
@@ -241,16 +233,3 @@ def push_undo(message: str) -> None:
         # Without a window Blender keeps no undo.
         if bpy.ops.ed.undo_push.poll():
             bpy.ops.ed.undo_push(message=message)
-
-
-def redraw_image_editors() -> None:
-    """Let every Image Editor draw itself again."""
-    for _window, area in _image_editors():
-        area.tag_redraw()
-
-
-def _image_editors() -> Iterator[tuple[bpy.types.Window, bpy.types.Area]]:
-    for window in bpy.context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type == "IMAGE_EDITOR":
-                yield window, area

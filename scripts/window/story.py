@@ -194,7 +194,7 @@ def check_result(area: bpy.types.Area) -> Story:
 
 
 def check_undo(area: bpy.types.Area) -> Story:
-    """The result's arrival is a step of undo: undone, then done again."""
+    """The result's arrival is a step of undo: undone, then done again; the editor follows."""
     name = bpy.context.scene.make_real.result.name
     steps = 2 if bpy.context.scene.make_real.use_compositor else 1
     for operator, is_there in ((bpy.ops.ed.undo, False), (bpy.ops.ed.redo, True)):
@@ -209,6 +209,10 @@ def check_undo(area: bpy.types.Area) -> Story:
 
 
 def compare(area: bpy.types.Area, out: Path) -> Story:
+        shown = stage.area_of("IMAGE_EDITOR").spaces.active.image
+        assert shown == (result or bpy.data.images["Render Result"]), (
+            f"after {operator} the editor shows {shown}"
+        )
     """The slider: on one side of the line the render is drawn, on the other the result stays."""
     before = stage.seen(stage.region_of(area, "WINDOW")).astype(int)
     with stage.within(area):

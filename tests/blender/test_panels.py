@@ -174,7 +174,7 @@ def test_picks_warnings_and_every_knob(
     scene.make_real.masks.active_part = 1
     bpy.data.objects.remove(thing)
     image = bpy.data.images.new("Make Real 0001", 4, 4)
-    image[addon("picture.results").WARNINGS] = "the garment is displaced by 2 pixels"
+    image[addon("picture.editors").WARNINGS] = "the garment is displaced by 2 pixels"
     scene.make_real.result = image
     drawn = draw(addon, addon("session.state").Session(), scene, monkeypatch)
     assert {"material", "image.open", "make_real.remove_pick", "role", "strength"} <= set(drawn)

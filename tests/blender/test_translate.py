@@ -353,7 +353,7 @@ def test_what_is_missing_is_said_before_the_job_and_stands_with_its_result(
     assert "no Cryptomatte object pass" in said and "the whole picture is taken as garment" in said
     assert addon("session.pump").run_until_idle(TIMEOUT_S).problem is None
     result = garment_scene.make_real.result
-    assert "no Cryptomatte object pass" in result[addon("picture.results").WARNINGS]
+    assert "no Cryptomatte object pass" in result[addon("picture.editors").WARNINGS]
 
 
 def test_every_role_and_strength_travels(
@@ -386,7 +386,7 @@ def test_every_role_and_strength_travels(
     assert planes["free"].max() > 0.99
     assert np.array_equal(planes["protected"], corner.astype(np.float32))
     assert {round(float(value), 2) for value in np.unique(planes["strength"])} >= {0.5, 1.0}
-    assert scene.make_real.result[addon("picture.results").WARNINGS] == ""
+    assert scene.make_real.result[addon("picture.editors").WARNINGS] == ""
 
 
 def test_backend_not_found(
@@ -466,7 +466,7 @@ def test_what_is_left_of_a_cancelled_render_is_taken_and_said(
     for handler in bpy.app.handlers.render_cancel:
         handler(garment_scene, None)
     assert translate_and_wait(addon).problem is None
-    warnings = addon("picture.results").WARNINGS
+    warnings = addon("picture.editors").WARNINGS
     assert "The render was cancelled" in garment_scene.make_real.result[warnings]
     bpy.ops.render.render()
     assert translate_and_wait(addon).problem is None
