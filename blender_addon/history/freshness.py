@@ -18,6 +18,7 @@ from bpy.app.handlers import persistent
 from .. import compositor, holding, pace, tickets
 from ..protocol import MakeRealError
 from ..session import pump
+from ..session.events import Rendered
 from . import fingerprint, index, places, shelf
 from .recorder import write_events
 
@@ -57,6 +58,7 @@ def compare_renders() -> None:
 
 
 def _compare_all() -> Iterator[None]:
+    pump.conductor().dispatch(Rendered())
     while _rendered:
         name, frame = _rendered.popitem()
         try:

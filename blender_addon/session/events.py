@@ -166,6 +166,11 @@ class JobEnded:
 
 
 @dataclass(frozen=True)
+class Rendered:
+    """Blender has finished a render."""
+
+
+@dataclass(frozen=True)
 class Failed:
     """Something failed before a job existed, for example saving the render."""
 
@@ -175,7 +180,7 @@ class Failed:
 Event = (
     StartClicked | StopClicked | TranslateClicked | Collected | CancelClicked | BackendMissing | BackendFailed
     | BackendGone | ConnectionSeen | Welcomed | ConnectionLost | JobQueued | JobProgressed | JobFinished
-    | StoringHeld | ResultStored | JobEnded | Failed | BackendLooked | WorkerRests
+    | StoringHeld | ResultStored | JobEnded | Rendered | Failed | BackendLooked | WorkerRests
 )  # fmt: skip
 
 

@@ -39,6 +39,7 @@ from .events import (
     JobProgressed,
     JobQueued,
     OpenClient,
+    Rendered,
     ResultStored,
     StartClicked,
     StopBackend,
@@ -66,6 +67,8 @@ class Phase(StrEnum):
     """Was connected; the client tries again."""
 
 
+OF_THE_RENDER = (ErrorCode.NO_RENDER, ErrorCode.NO_MASK_PASSES, ErrorCode.MASK_SIZE, ErrorCode.EMPTY_MASK)
+"""Problems that the next render may have mended."""
 CONNECTED = (Phase.LOADING, Phase.READY, Phase.BUSY)
 
 
@@ -289,6 +292,11 @@ def _worker_rests(state: Session, event: WorkerRests) -> Outcome:
     return (replace(state, is_resting=event.rests), ()) if state.phase is Phase.READY else (state, ())
 
 
+def _rendered(state: Session, event: Rendered) -> Outcome:
+    is_past = state.problem is not None and state.problem.code in OF_THE_RENDER
+    return (replace(state, problem=None) if is_past else state), ()
+
+
 def _failed(state: Session, event: Failed) -> Outcome:
     return replace(state, problem=event.problem), ()
 
@@ -311,6 +319,7 @@ _HANDLERS: dict[type, Callable] = {
     StoringHeld: _storing_held,
     ResultStored: _result_stored,
     JobEnded: _job_ended,
+    Rendered: _rendered,
     Failed: _failed,
     BackendLooked: _backend_looked,
     WorkerRests: _worker_rests,

@@ -68,6 +68,7 @@ FIXES = {
     ErrorCode.INTERNAL: "make_real.copy_diagnostics",
     ErrorCode.MALFORMED_MESSAGE: "make_real.copy_diagnostics",
     ErrorCode.DISK_FULL: "make_real.translate",
+    ErrorCode.NO_RENDER: "render.render",
     ErrorCode.NO_MASK_PASSES: "make_real.enable_passes",
 }
 """The button that mends a problem, where one can; the others need a change of the scene, the files or a program."""

@@ -105,8 +105,16 @@ def test_a_backend_that_dies_twice_is_given_up() -> None:
 def test_problem_stays_until_the_next_click() -> None:
     failed, _ = session.advance(state("ready"), ev.Failed(PROBLEM))
     assert failed.problem is PROBLEM
+    rendered, _ = session.advance(failed, ev.Rendered())
+    assert rendered == failed
     clicked, _ = session.advance(failed, ev.TranslateClicked("b", ""))
     assert clicked.problem is None
+
+
+def test_a_missing_render_is_no_problem_after_the_next_one() -> None:
+    missing = protocol.MakeRealError(protocol.ErrorCode.NO_RENDER)
+    failed, _ = session.advance(state("ready"), ev.Failed(missing))
+    assert session.advance(failed, ev.Rendered()) == (state("ready"), ())
 
 
 def some_event(chooser: random.Random):
@@ -131,6 +139,7 @@ def some_event(chooser: random.Random):
             ev.ResultStored(job_id),
             ev.JobEnded(job_id, None),
             ev.Failed(PROBLEM),
+            ev.Rendered(),
             ev.BackendLooked(chooser.random() < 0.5),
             ev.WorkerRests(chooser.random() < 0.5),
         ]
