@@ -25,11 +25,12 @@ class MAKE_REAL_UL_parts(bpy.types.UIList):  # noqa: N801  Blender's naming rule
     def draw_item(self, context, layout, data, item, icon, active_data, active_property) -> None:
         """Draw the part's name, strength and role."""
         row = layout.row(align=True)
-        columns = row.split(factor=NAME_SHARE, align=True)
+        # A protected part has no use for its strength, and its name for the room.
+        is_protected = item.role == "PROTECTED"
+        columns = row if is_protected else row.split(factor=NAME_SHARE, align=True)
         columns.prop(item, "name", text="", emboss=False, icon=ROLE_ICONS[item.role])
-        right = columns.row(align=True)
-        right.active = item.role != "PROTECTED"
-        right.prop(item, "strength", text="")
+        if not is_protected:
+            columns.prop(item, "strength", text="")
         row.prop(item, "role", text="", icon_only=True)
 
 
