@@ -27,7 +27,11 @@ GARMENT = ("Dress", "Waistband", "Button")
 RENDER_TIMEOUT_S = 600.0
 TRANSLATION_TIMEOUT_S = 1200.0
 SAMPLES = 96
-GARMENT_PANEL, HISTORY_PANEL = 1, 3
+EVENING = (1.0, 0.72, 0.45)
+"""Colour of the second picture's light."""
+FEWER_STEPS = 8
+"""The second picture is for a thumbnail."""
+GARMENT_PANEL, HISTORY_PANEL, COMPARE_PANEL = 1, 3, 4
 """Numbers of panels below the main one, with Looks between them."""
 
 
@@ -49,6 +53,7 @@ def story(out: Path) -> Story:
     yield from check_result(area)
     yield from check_undo(area)
     yield from compare(area, out)
+    yield from light_again(area)
     yield from show_history(area, out)
     yield from show_preferences(area, out)
 
@@ -204,22 +209,22 @@ def check_undo(area: bpy.types.Area) -> Story:
             yield 0.3
         result = bpy.context.scene.make_real.result
         assert (result is not None) == is_there, f"after {operator} the result is {result}"
+        shown = stage.area_of("IMAGE_EDITOR").spaces.active.image
+        assert shown == (result or bpy.data.images["Render Result"]), (
+            f"after {operator} the editor shows {shown}"
+        )
     assert bpy.context.scene.make_real.result.name == name
     yield 0.3
 
 
 def compare(area: bpy.types.Area, out: Path) -> Story:
-        shown = stage.area_of("IMAGE_EDITOR").spaces.active.image
-        assert shown == (result or bpy.data.images["Render Result"]), (
-            f"after {operator} the editor shows {shown}"
-        )
     """The slider: on one side of the line the render is drawn, on the other the result stays."""
     before = stage.seen(stage.region_of(area, "WINDOW")).astype(int)
     with stage.within(area):
         bpy.ops.make_real.compare()
     yield from stage.until(lambda: changed(area, before) > 0.01, "the slider", 180.0)
     yield 1.0
-    yield from stage.photograph(out / "window_compare.jpg", area)
+    yield from photograph_panel(area, COMPARE_PANEL, out / "window_compare.jpg")
     yield from drag_line(area)
     with stage.within(area):
         bpy.ops.make_real.compare()
@@ -238,15 +243,43 @@ def drag_line(area: bpy.types.Area) -> Story:
     assert changed(area, before) > 0.001, "the picture has not followed the line"
 
 
-def show_history(area: bpy.types.Area, out: Path) -> Story:
-    """The panel that every result is listed in, rated."""
+def light_again(area: bpy.types.Area) -> Story:
+    """Another light: after the render the history says that its picture is of an older one, then has two."""
+    scene, shelf = bpy.context.scene, module("history.shelf")
     bpy.ops.make_real.history_rate(rating=4)
-    panels = (GARMENT_PANEL, HISTORY_PANEL)
-    for panel in panels:
-        yield from stage.click_header(area, "make_real.remove_from_compositor", panel)
-    yield from stage.photograph(out / "window_history.jpg", area)
-    for panel in reversed(panels):
-        yield from stage.click_header(area, "make_real.remove_from_compositor", panel)
+    bpy.data.lights["Key"].color = EVENING
+    scene.cycles.samples = SAMPLES // 3
+    scene.make_real.steps = FEWER_STEPS
+    yield from render()
+    first = shelf.entry(scene, 1)
+    yield from stage.until(
+        lambda: shelf.history(scene).is_out_of_date(first), "the mark of the older picture", 60.0
+    )
+    yield from stage.click(area, "UI", "make_real.translate")
+    pump = module("session.pump")
+    yield from stage.until(lambda: pump.session().job is not None, "the click", 10.0)
+    yield from stage.until(lambda: pump.session().job is None, "the picture", TRANSLATION_TIMEOUT_S)
+    assert pump.session().problem is None, pump.session().problem
+    marks = [shelf.history(scene).is_out_of_date(shelf.entry(scene, number)) for number in (1, 2)]
+    assert marks == [True, False], marks
+
+
+def show_history(area: bpy.types.Area, out: Path) -> Story:
+    """The panel that every result is listed in, with the older one marked."""
+    listed = module("history.shelf").of_scene(bpy.context.scene)
+    listed.active = 1
+    listed.entries[1].notes = "Good folds, too cold"
+    yield from photograph_panel(area, HISTORY_PANEL, out / "window_history.jpg")
+
+
+def photograph_panel(area: bpy.types.Area, panel: int, path: Path) -> Story:
+    """Photograph the editor with another panel open than the garment's."""
+    panels = (GARMENT_PANEL, panel)
+    for each in panels:
+        yield from stage.click_header(area, "make_real.remove_from_compositor", each)
+    yield from stage.photograph(path, area)
+    for each in reversed(panels):
+        yield from stage.click_header(area, "make_real.remove_from_compositor", each)
 
 
 def show_preferences(area: bpy.types.Area, out: Path) -> Story:
