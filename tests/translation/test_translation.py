@@ -180,7 +180,7 @@ def test_progress_counts_every_step(translators: dict[str, Translator], planes: 
     assert seen == [(stage, step, steps) for stage, steps in expected for step in range(steps + 1)]
 
 
-def test_the_default_takes_nine_passes_and_eight_guided_ones(
+def test_the_default_takes_seven_passes_and_six_guided_ones(
     translators: dict[str, Translator], planes: Planes
 ) -> None:
     batches: list[int] = []
@@ -188,7 +188,7 @@ def test_the_default_takes_nine_passes_and_eight_guided_ones(
     handle = unet.register_forward_pre_hook(lambda _module, arguments: batches.append(len(arguments[0])))
     Translator(translators["sd15"].model).translate(TranslationRequest(), planes)
     handle.remove()
-    assert batches == [1] * 9 + [2] * 8
+    assert batches == [1] * 7 + [2] * 6
 
 
 def test_texture_lock_acts_inside_the_garment(translators: dict[str, Translator], planes: Planes) -> None:
