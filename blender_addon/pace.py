@@ -21,6 +21,9 @@ NEWEST = 0.1
 """Weight of the newest slice in what a slice usually takes."""
 UNUSUAL = 4.0
 """Times as long as usual, which few slices take."""
+SHORTEST_S = 0.0004
+"""A slice that is usually shorter still may take this times `UNUSUAL`: what a cold cache or another program costs does
+not shrink with the slice."""
 
 # Time that the system gives to other programs is not this work's; but Windows counts a thread's own in steps of 16 ms.
 _now = time.perf_counter if sys.platform == "win32" else time.thread_time
@@ -28,6 +31,7 @@ T = TypeVar("T")
 
 _share = 1.0
 _usual = LONG_S
+_is_tick_over = False
 
 
 def fit(amount: int) -> int:
@@ -42,6 +46,13 @@ def slices(count: int, at_once: int) -> Iterator[slice]:
         end = min(start + fit(at_once), count)
         yield slice(start, end)
         start = end
+
+
+def next_tick() -> Iterator[None]:
+    """Pause until the next tick, for what takes milliseconds and cannot be cut."""
+    global _is_tick_over
+    _is_tick_over = True
+    yield
 
 
 def at_once(work: Generator[None, None, T]) -> T:
@@ -59,7 +70,8 @@ def step(work: Iterator[T]) -> T:
     Raises:
         StopIteration: The work is done.
     """
-    global _share, _usual
+    global _share, _usual, _is_tick_over
+    _is_tick_over = False
     start = _now()
     try:
         return next(work)
@@ -71,9 +83,9 @@ def step(work: Iterator[T]) -> T:
 
 
 def has_room(until: float) -> bool:
-    """Whether one more slice will probably be done by then.
+    """Whether one more slice will probably be done by then, and does not need a tick of its own.
 
     Args:
         until: Of `time.perf_counter`.
     """
-    return time.perf_counter() + UNUSUAL * _usual < until
+    return not _is_tick_over and time.perf_counter() + UNUSUAL * max(_usual, SHORTEST_S) < until

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import bpy
 
-from . import compositor
+from . import compositor, pace
 from .history import index, kept_renders, places, shelf
 from .history.index import Entry
 from .history.recorder import Recorder
@@ -56,7 +56,7 @@ class Collected:
             target = replace(self.target, folder=places.follow(self.target.folder))
             recorder = Recorder(target, request, self.planes, self.when, cell, reproduces)
             problem = yield from results.store(target, picture, recorder.record)
-            yield
+            yield from pace.next_tick()
             shelf.result_arrived(target)
             return problem
 

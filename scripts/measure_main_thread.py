@@ -6,7 +6,8 @@
 Renders two glowing cubes with Cryptomatte and a 32-bit light at each size, translates them with the scripted backend
 of the tests (real protocol, real sockets, no model), and drives the extension as its timers do. Processor time of
 the main thread is given beside the wall's: a tick that the system interrupts for another program is not one that
-holds Blender up. Rewrites what stands between the document's markers `main-thread`.
+holds Blender up. What the machine itself adds shows in a control: a loop that only counts. Takes some minutes, one
+part after the other. Rewrites what stands between the document's markers `main-thread`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib
+import inspect
 import os
 import platform
 import re
@@ -21,6 +23,8 @@ import stat
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,9 +33,13 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "bl_ext.user_default.make_real"
 SIZES = ((1920, 1080), (3840, 2160))
 CONVERSIONS, WARM_UP = 200, 20
-TIMEOUT_S = 600.0
+TIMEOUT_S = 1800.0
 TICK_PAUSE_S = 0.002
 LONG_MS = 4.0
+WORST = 5
+"""Ticks of each size that are told one by one."""
+CONTROLS, CONTROL_STEPS = 4000, 40_000
+"""Loops, and what each counts to: about two milliseconds."""
 BEGIN, END = "<!-- main-thread -->", "<!-- /main-thread -->"
 
 
@@ -50,6 +58,77 @@ class Laps:
         finally:
             self.processor.append(1000.0 * (time.thread_time() - processor))
             self.wall.append(1000.0 * (time.perf_counter() - wall))
+
+
+class Parts:
+    """What the parts of a tick take: the slices of work by the place in the program where they end, the messages, and
+    Python's collections of garbage."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[float, str]] = []
+        """Milliseconds of processor time, without the parts within, and the name of each."""
+        self._within = 0.0
+
+    @contextmanager
+    def part(self, name: Callable[[], str]) -> Iterator[None]:
+        """Book what the block takes."""
+        before, self._within = self._within, 0.0
+        start = time.thread_time()
+        try:
+            yield
+        finally:
+            spent = 1000.0 * (time.thread_time() - start)
+            self.found.append((spent - self._within, name()))
+            self._within = before + spent
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Watch the parts of all ticks within the block."""
+        pace, conductor = module("pace"), module("session.pump").conductor()
+        step, hear, dispatch = pace.step, conductor._hear, conductor.dispatch
+        start = 0.0
+
+        def watch_step(work: Any) -> None:
+            with self.part(lambda: place(work)):
+                step(work)
+
+        def watch_hear(*arguments: Any) -> None:
+            with self.part(lambda: "messages"):
+                hear(*arguments)
+
+        def watch_dispatch(event: Any) -> None:
+            with self.part(lambda: f"event {type(event).__name__}"):
+                dispatch(event)
+
+        def watch_garbage(phase: str, _about: object) -> None:
+            nonlocal start
+            if phase == "start":
+                start = time.thread_time()
+            else:
+                spent = 1000.0 * (time.thread_time() - start)
+                self.found.append((spent, "garbage collection"))
+                self._within += spent
+
+        pace.step, conductor._hear, conductor.dispatch = watch_step, watch_hear, watch_dispatch
+        gc.callbacks.append(watch_garbage)
+        try:
+            yield
+        finally:
+            gc.callbacks.remove(watch_garbage)
+            pace.step = step
+            del conductor._hear, conductor.dispatch
+
+
+def place(work: Any) -> str:
+    """Where a work stands: the innermost function, and the file that it writes."""
+    while inspect.isgenerator(inner := getattr(work, "gi_yieldfrom", None)):
+        work = inner
+    frame = getattr(work, "gi_frame", None)
+    if frame is None:
+        return "the end of a work"
+    name = f"{Path(frame.f_code.co_filename).stem}.{frame.f_code.co_name}"
+    path = frame.f_locals.get("path")
+    return f"{name}, {path.name.lstrip('0123456789_')}" if isinstance(path, Path) else name
 
 
 def module(name: str) -> Any:
@@ -92,16 +171,24 @@ class Conversion:
 
     Args:
         ticks: All but the one that showed the result.
-        showing: That one.
+        longest: Of each of them, the longest part.
+        showing: The one that did, and its parts.
     """
 
     click: Laps = field(default_factory=Laps)
     ticks: Laps = field(default_factory=Laps)
+    longest: list[tuple[float, str]] = field(default_factory=list)
     showing: Laps = field(default_factory=Laps)
 
 
 def convert() -> Conversion:
     """Make a picture of the scene's render."""
+    parts = Parts()
+    with parts.watched():
+        return _convert(parts)
+
+
+def _convert(parts: Parts) -> Conversion:
     import bpy
 
     results, pump = module("picture.results"), module("session.pump")
@@ -115,8 +202,11 @@ def convert() -> Conversion:
             if time.monotonic() > deadline:
                 raise TimeoutError(str(pump.session()))
             before = len(shown)
+            parts.found.clear()
             laps.ticks.time(conductor.tick, pump.TICK_BUDGET_S)
-            if len(shown) > before:
+            if len(shown) == before:
+                laps.longest.append(max(parts.found, default=(0.0, "looking around")))
+            else:
                 laps.showing.processor.append(laps.ticks.processor.pop())
                 laps.showing.wall.append(laps.ticks.wall.pop())
             time.sleep(TICK_PAUSE_S)
@@ -138,8 +228,8 @@ def compare_with_history() -> Laps:
     return laps
 
 
-def measure_size(width: int, height: int) -> list[str]:
-    """Rows of the table for one size."""
+def measure_size(width: int, height: int) -> tuple[list[str], list[str]]:
+    """Rows of the table for one size, and of the one of its longest ticks."""
     import numpy as np
 
     build_scene(width, height)
@@ -149,6 +239,8 @@ def measure_size(width: int, height: int) -> list[str]:
     looks = compare_with_history()
     click, showing = first.click, first.showing
     ticks = Laps(first.ticks.processor + second.ticks.processor, first.ticks.wall + second.ticks.wall)
+    longest = first.longest + second.longest
+    worst = sorted(zip(ticks.processor, longest, strict=True), reverse=True)[:WORST]
     # The longest is Blender's own saving of the render.
     saved = looks.wall.index(max(looks.wall))
     saving = Laps([looks.processor.pop(saved)], [looks.wall.pop(saved)])
@@ -159,7 +251,7 @@ def measure_size(width: int, height: int) -> list[str]:
     def long_ticks(values: list[float]) -> int:
         return sum(milliseconds > LONG_MS for milliseconds in values)
 
-    return [
+    rows = [
         row("click: Blender saves the render", click),
         row(f"tick, median of {len(ticks.wall)} in two conversions", ticks, np.median),
         row("tick, 99th percentile", ticks, lambda values: np.quantile(values, 0.99)),
@@ -169,6 +261,30 @@ def measure_size(width: int, height: int) -> list[str]:
         row("after a later render: Blender saves it for the history", saving),
         row("after a later render: worst of the ticks that compare it", looks),
     ]
+    return rows, [f"| {width}x{height} | {tick:.1f} | {part:.1f} | {name} |" for tick, (part, name) in worst]
+
+
+def measure_control() -> list[str]:
+    """Rows about a loop of a tick's length, which only counts."""
+    import numpy as np
+
+    laps = Laps()
+    for _ in range(CONTROLS):
+        laps.time(count, CONTROL_STEPS)
+        time.sleep(TICK_PAUSE_S)
+    return [
+        f"| control | a loop that counts, {what} of {CONTROLS} "
+        f"| {np.quantile(laps.processor, share):.1f} | {np.quantile(laps.wall, share):.1f} |"
+        for what, share in (("median", 0.5), ("99th percentile", 0.99), ("worst", 1.0))
+    ]
+
+
+def count(to: int) -> int:
+    """Keep the processor busy, with nothing but itself."""
+    total = 0
+    for number in range(to):
+        total += number
+    return total
 
 
 def measure_growth() -> list[str]:
@@ -176,21 +292,25 @@ def measure_growth() -> list[str]:
     import bpy
 
     build_scene(64, 48)
-    rows = []
+    rows, worst = [], []
     for number in range(WARM_UP + CONVERSIONS + 1):
         if number in (WARM_UP, WARM_UP + CONVERSIONS):
+            gc.collect()
             blocks = sum(
                 len(getattr(bpy.data, prop.identifier))
                 for prop in bpy.data.bl_rna.properties
                 if prop.type == "COLLECTION" and prop.identifier != "all_ids"
             )
             rows.append((resident_mib(), blocks, len(list(Path("/proc/self/fd").iterdir()))))
-        convert()
+        laps = convert()
+        worst.append(max(laps.ticks.processor + laps.showing.processor))
     (memory, blocks, files), (memory_after, blocks_after, files_after) = rows
     return [
         f"| memory, MiB | {memory:.0f} | {memory_after:.0f} |",
         f"| data-blocks | {blocks} | {blocks_after} |",
         f"| open files | {files} | {files_after} |",
+        f"| longest tick of the 10 before, ms of processor time; each result joins the history's list "
+        f"| {max(worst[WARM_UP - 10 : WARM_UP]):.1f} | {max(worst[-11:-1]):.1f} |",
     ]
 
 
@@ -211,13 +331,19 @@ def section(growth: bool) -> str:
     import bpy
 
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    sizes = [measure_size(*size) for size in SIZES]
     lines = [
         f"Blender {bpy.app.version_string}, {processor_name()}; load of the machine before it began: {load} "
         "(1, 5, 15 minutes). Milliseconds, processor time of the main thread and the wall's.",
         "",
         "| size | what | processor | wall |",
         "|---|---|---|---|",
-        *(row for size in SIZES for row in measure_size(*size)),
+        *(row for rows, _longest in sizes for row in rows),
+        *measure_control(),
+        "",
+        f"| size | the {WORST} longest ticks | of it | its longest part: a step that ends in |",
+        "|---|---|---|---|",
+        *(row for _rows, longest in sizes for row in longest),
     ]
     if growth:
         head = f"| {CONVERSIONS} conversions of 64x48 | after {WARM_UP} | after {WARM_UP + CONVERSIONS} |"

@@ -8,9 +8,11 @@ wiring      the group's node between the artist's nodes
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import bpy
 
-from .. import compat
+from .. import compat, holding, pace
 from ..picture.files import ResultPaths
 from ..protocol import ErrorCode, MakeRealError
 from . import frames, group, wiring
@@ -19,40 +21,58 @@ TAG = "make_real"
 """Custom property of a compositor, and of its nodes, that was made here."""
 
 
-def prepare(scene: bpy.types.Scene, has_mask: bool) -> bool:
-    """Do a part of what the first `insert` takes, for a tick of its own; returns whether there may be more.
-
-    Args:
-        has_mask: Whether the result has a mask.
-    """
-    tree, is_new = compat.compositor_tree(scene), scene.make_real.compositor_group is None
-    if tree is not None and not tree.is_editable:
-        return False
-    own = _own_group(scene)
-    return is_new or group.prepare(own, has_mask)
-
-
-def insert(scene: bpy.types.Scene, paths: ResultPaths, frame: int) -> None:
+def insert(
+    find_scene: Callable[[], bpy.types.Scene | None], paths: ResultPaths, frame: int
+) -> Iterator[str | None]:
     """Let the compositor show a result on its frame; on other frames the render, or their own results.
 
     The first result puts the group's node behind every Render Layers node of the scene; later ones change files
     alone, and leave the node where the artist has moved it. A scene without a compositor gets one.
 
+    Pauses between steps of a millisecond or two, and waits for what holds Blender's data.
+
+    Args:
+        find_scene: Asked at each step, since between two the artist may undo something or open another file.
+
     Raises:
         MakeRealError: COMPOSITOR_LOCKED when the compositor is linked from another file; DISK_FULL.
     """
-    tree = compat.compositor_tree(scene)
-    if tree is not None and not tree.is_editable:
-        raise MakeRealError(ErrorCode.COMPOSITOR_LOCKED, tree.name)
+    yield from pace.next_tick()
+    while (scene := find_scene()) and _prepare(scene, paths.mask.exists()):
+        yield from pace.next_tick()
+    if find_scene() is None:
+        return
+    yield from frames.publish(paths, frame)
+    yield from pace.next_tick()
+    yield from holding.until_free()
+    if scene := find_scene():
+        _show(scene, paths, frame)
+
+
+def _prepare(scene: bpy.types.Scene, has_mask: bool) -> bool:
+    """Do a part of what the first result takes; returns whether there may be more."""
+    _editable_tree(scene)
+    is_new = scene.make_real.compositor_group is None
     own = _own_group(scene)
-    published = frames.publish(paths, frame, group.frames_of(own))
+    return is_new or group.prepare(own, has_mask)
+
+
+def _show(scene: bpy.types.Scene, paths: ResultPaths, frame: int) -> None:
+    tree, own = _editable_tree(scene), _own_group(scene)
     if tree is None:
         tree = compat.make_compositor_tree(scene)
         for block in (tree, *tree.nodes):
             block[TAG] = True
-    group.show(own, published)
+    group.show(own, frames.published(paths.folder, {frame, *group.frames_of(own)}))
     if not wiring.nodes_of(tree, own):
         wiring.insert(tree, own, scene)
+
+
+def _editable_tree(scene: bpy.types.Scene) -> bpy.types.NodeTree | None:
+    tree = compat.compositor_tree(scene)
+    if tree is not None and not tree.is_editable:
+        raise MakeRealError(ErrorCode.COMPOSITOR_LOCKED, tree.name)
+    return tree
 
 
 def remove(scene: bpy.types.Scene) -> bool:

@@ -11,14 +11,14 @@ file, and no space is taken twice.
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from ..picture.files import ResultPaths, unwritable
+from ..picture.files import ResultPaths, unwritable, write_for_now
 
+COPIED_AT_ONCE = 1 << 20
 FOLDER = "compositor"
 LINEAR, MASK = "linear_{:04}.exr", "mask_{:04}.png"
 
@@ -55,27 +55,35 @@ class Published:
         return next((path for path in found if path.exists()), None)
 
 
-def publish(paths: ResultPaths, frame: int, others: tuple[int, ...]) -> Published:
-    """Make a result the one that the compositor shows on a frame.
-
-    Args:
-        others: Frames that have a result already, this one or not; those whose file is gone are left out.
+def publish(paths: ResultPaths, frame: int) -> Iterator[None]:
+    """Make a result's files those of a frame. Pauses.
 
     Raises:
         MakeRealError: DISK_FULL, naming the file.
     """
     folder = paths.folder / FOLDER
     mask = folder / MASK.format(frame)
-    _give_name(paths.linear, folder / LINEAR.format(frame))
+    yield from _give_name(paths.linear, folder / LINEAR.format(frame))
     if paths.mask.exists():
-        _give_name(paths.mask, mask)
+        yield from _give_name(paths.mask, mask)
     else:
         mask.unlink(missing_ok=True)
-    numbers = sorted({frame, *others})
-    return Published(folder, tuple(number for number in numbers if (folder / LINEAR.format(number)).exists()))
 
 
-def _give_name(path: Path, name: Path) -> None:
+def published(folder: Path, numbers: Collection[int]) -> Published:
+    """The frames of a history that have a result.
+
+    Args:
+        folder: The history's.
+        numbers: Frames that had one; those whose file is gone are left out.
+    """
+    folder = folder / FOLDER
+    return Published(
+        folder, tuple(number for number in sorted(numbers) if (folder / LINEAR.format(number)).exists())
+    )
+
+
+def _give_name(path: Path, name: Path) -> Iterator[None]:
     part = name.with_name(f"{name.name}.part")
     try:
         name.parent.mkdir(exist_ok=True)
@@ -84,9 +92,16 @@ def _give_name(path: Path, name: Path) -> None:
             os.link(path, part)
         except OSError:
             # Some file systems have one name for each file.
-            shutil.copyfile(path, part)
+            yield from write_for_now(part, _content(path))
+        yield
         part.replace(name)
     except OSError as error:
         raise unwritable(name, error) from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def _content(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(COPIED_AT_ONCE):
+            yield piece

@@ -12,9 +12,9 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from .. import compat
+from .. import compat, pace
 from ..picture import exr_encode
-from ..picture.files import blender_path
+from ..picture.files import blender_path, write_for_now
 from .frames import Published, runs
 
 NAME = "Make Real"
@@ -131,7 +131,8 @@ def _give_image(node: bpy.types.Node, color_space: str) -> None:
     single pixel, until `_set_path`."""
     with tempfile.TemporaryDirectory(prefix="make_real_") as folder:
         file = Path(folder) / "pixel_0001.exr"
-        file.write_bytes(b"".join(exr_encode.encode(np.zeros((1, 1, 3), np.float32), "RGB", (1, 1), {})))
+        black = np.zeros((1, 1, 3), np.float32)
+        pace.at_once(write_for_now(file, exr_encode.encode(black, "RGB", (1, 1), {})))
         image = bpy.data.images.load(str(file), check_existing=False)
         image[OWN] = True
         image.source = "SEQUENCE"

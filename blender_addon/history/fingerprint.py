@@ -31,11 +31,12 @@ class Rows(Protocol):
     def __getitem__(self, rows: slice) -> np.ndarray: ...
 
 
-def take(picture: Rows) -> Generator[None, None, str]:
+def take(picture: Rows, rows_at_once: int | None = None) -> Generator[None, None, str]:
     """Mean colours of a grid of cells, with pauses.
 
     Args:
         picture: (height, width, channels) uint16, at least one pixel.
+        rows_at_once: Read between two pauses, where more is not better than fewer; as many as fit by default.
 
     Returns:
         The means as 8-bit values, base64.
@@ -47,8 +48,11 @@ def take(picture: Rows) -> Generator[None, None, str]:
     means = []
     for start, end in zip(top, [*top[1:], height], strict=True):
         sums = np.zeros((width, channels), np.uint64)
-        for rows in pace.slices(end - start, max(1, VALUES_AT_ONCE // (width * channels))):
-            sums += picture[start + rows.start : start + rows.stop].sum(axis=0, dtype=np.uint64)
+        row = start
+        while row < end:
+            rows = rows_at_once or pace.fit(max(1, VALUES_AT_ONCE // (width * channels)))
+            sums += picture[row : min(row + rows, end)].sum(axis=0, dtype=np.uint64)
+            row += rows
             yield
         cells = np.add.reduceat(sums, left, axis=0) / (columns * (end - start) * 257.0)
         means.append(np.rint(cells).astype(np.uint8))

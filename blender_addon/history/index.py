@@ -143,21 +143,30 @@ def rendered(scene: str, frame: int, looks: str) -> Event:
 
 
 def read(folder: Path) -> History:
-    """Read a history; an empty one when there is none.
+    """Read a history; an empty one when there is none. What was read of it before is remembered, so that a result that
+    is added to many costs no more than the first.
 
     Raises:
         OSError: The file cannot be read.
         ValueError: A later release wrote it.
     """
     try:
-        lines = (folder / FILE).read_bytes().split(b"\n")
+        with (folder / FILE).open("rb") as file:
+            reader = _known.get(folder)
+            if reader is None or not reader.continues(file):
+                file.seek(0)
+                reader = _Reader(os.fstat(file.fileno()))
+            reader.take_all(file.read())
     except (FileNotFoundError, NotADirectoryError):
+        _known.pop(folder, None)
         return History()
-    reader = _Reader()
-    for line in filter(None, lines):
-        reader.take(line)
+    # What a crash has cut off is read again with what is written behind it.
+    if reader.is_whole:
+        _known[folder] = reader
+    else:
+        _known.pop(folder, None)
     entries = {number: reader.entries[number] for number in sorted(reader.entries)}
-    return History(reader.history, entries, reader.renders, reader.unreadable)
+    return History(reader.history, entries, dict(reader.renders), reader.unreadable)
 
 
 def read_id(folder: Path) -> str:
@@ -173,10 +182,22 @@ def read_id(folder: Path) -> str:
         return read(folder).history
 
 
-class _Reader:
-    """Takes the lines one by one."""
+_known: dict[Path, _Reader] = {}
 
-    def __init__(self) -> None:
+
+class _Reader:
+    """Takes a file's lines one by one.
+
+    Args:
+        file: Which file it is.
+    """
+
+    def __init__(self, file: os.stat_result) -> None:
+        self.is_whole = True
+        """Whether the last line has its end."""
+        self._file = file
+        self._size = 0
+        self._last = b""
         self.history = ""
         self.entries: dict[int, Entry] = {}
         self.renders: dict[tuple[str, int], tuple[str, str]] = {}
@@ -190,7 +211,28 @@ class _Reader:
             "rendered": lambda event: self._rendered(event["time"], event),
         }
 
-    def take(self, line: bytes) -> None:
+    def continues(self, file: BinaryIO) -> bool:
+        """Whether an open file is the one that was read, with more behind it or not; leaves it at what is new."""
+        if not os.path.samestat(self._file, os.fstat(file.fileno())):
+            return False
+        # An append that failed was taken back, and another one may stand in its place.
+        file.seek(self._size - len(self._last))
+        return file.read(len(self._last)) == self._last
+
+    def take_all(self, data: bytes) -> None:
+        """Read on.
+
+        Raises:
+            ValueError: A later release wrote it.
+        """
+        lines = data.split(b"\n")
+        for line in filter(None, lines):
+            self._take(line)
+        self._size += len(data)
+        self.is_whole = not lines[-1]
+        self._last = b"\n".join(lines[-2:]) or self._last
+
+    def _take(self, line: bytes) -> None:
         try:
             event = json.loads(line)
             handle = self._handlers.get(event["event"])

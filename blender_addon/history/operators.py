@@ -61,7 +61,7 @@ class HistoryShow(_OnEntry, bpy.types.Operator):
         paths = shelf.files_of(context.scene, entry.number)
         if not paths.display.exists():
             raise MakeRealError(ErrorCode.PICTURE_UNREADABLE, f"{paths.display} is not there any more")
-        results.show(context.scene, paths, entry.warnings)
+        results.drop_unseen(results.show(context.scene, paths, entry.warnings))
         return {"FINISHED"}
 
 

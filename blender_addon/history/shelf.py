@@ -9,6 +9,7 @@ from pathlib import Path
 
 import bpy
 import bpy.utils.previews
+import numpy as np
 from bpy.app.handlers import persistent
 from bpy.props import CollectionProperty, IntProperty, StringProperty
 
@@ -65,10 +66,18 @@ def _write(item: HistoryItem, event: index.Event) -> None:
     folder, _history = _histories[item.history]
     try:
         write_events(folder, event)
-        _histories[item.history] = (folder, index.read(folder))
+        content = index.read(folder)
     except (MakeRealError, OSError, ValueError) as problem:
         # A property's setter has no operator that could report.
         _shelves()[item.history].problem = str(problem)
+        return
+    _histories[item.history] = (folder, content)
+    if made := content.entries.get(item.number):
+        _describe(item, made)
+
+
+def _describe(item: HistoryItem, made: Entry) -> None:
+    item.name = f"{made.number:04} {made.request.get('model', '')} {made.cell} {made.notes}"
 
 
 def _shelves() -> bpy.types.bpy_prop_collection:
@@ -138,8 +147,12 @@ def refresh(scene: bpy.types.Scene) -> None:
         return
     if scene.is_editable:
         places.point(scene, folder)
+    known = _histories.get(content.history, (None, History()))
     _histories[content.history] = (folder, content)
-    _fill(_shelf(content.history), folder, content)
+    shelf = _shelf(content.history)
+    shelf.problem = f"{content.unreadable} lines of {index.FILE} cannot be read" if content.unreadable else ""
+    _list(shelf, content, known[1])
+    _load_thumbnails(folder, content, known)
 
 
 def _shelf(identity: str) -> HistoryShelf:
@@ -150,19 +163,37 @@ def _shelf(identity: str) -> HistoryShelf:
     return shelf
 
 
-def _fill(shelf: HistoryShelf, folder: Path, content: History) -> None:
-    """List the newest first; the marked entry stays marked, unless the newest was marked and a newer one came."""
+def _list(shelf: HistoryShelf, content: History, known: History) -> None:
+    """List the newest first; the marked entry stays marked, unless the newest was marked and a newer one came.
+
+    Args:
+        known: What was listed before. Only what is new since is touched: to list hundreds again takes too long.
+    """
     marked = shelf.entries[shelf.active].number if 0 < shelf.active < len(shelf.entries) else None
-    shelf.problem = f"{content.unreadable} lines of {index.FILE} cannot be read" if content.unreadable else ""
-    shelf.entries.clear()
+    listed = np.empty(len(shelf.entries), np.int32)
+    shelf.entries.foreach_get("number", listed)
+    for position in reversed(range(len(listed))):
+        if listed[position] not in content.entries:
+            shelf.entries.remove(position)
+    numbers = [number for number in listed.tolist() if number in content.entries]
     shelf.active = 0
     for position, made in enumerate(reversed(content.entries.values())):
-        item = shelf.entries.add()
-        item.number, item.history = made.number, content.history
-        item.name = f"{made.number:04} {made.request.get('model', '')} {made.cell} {made.notes}"
+        is_new = position == len(numbers) or numbers[position] != made.number
+        if is_new:
+            shelf.entries.add()
+            shelf.entries.move(len(numbers), position)
+            numbers.insert(position, made.number)
+        if is_new or made is not known.entries.get(made.number):
+            item = shelf.entries[position]
+            item.number, item.history = made.number, content.history
+            _describe(item, made)
         if made.number == marked:
             shelf.active = position
-        thumbnail = ResultPaths(folder, made.number).thumbnail
+
+
+def _load_thumbnails(folder: Path, content: History, known: tuple[Path | None, History]) -> None:
+    for number in content.entries if folder != known[0] else content.entries.keys() - known[1].entries.keys():
+        thumbnail = ResultPaths(folder, number).thumbnail
         if _previews is not None and str(thumbnail) not in _previews and thumbnail.exists():
             _previews.load(str(thumbnail), str(thumbnail), "IMAGE")
 
@@ -197,9 +228,23 @@ def result_arrived(target: Destination) -> None:
 
 
 @persistent
-def _after_change(*_unused: object) -> None:
-    """Another file, or an undo that may have brought an old pointer back."""
+def _after_load(*_unused: object) -> None:
+    """Another file, whose window manager may hold lists of its own."""
+    _histories.clear()
     refresh_all()
+
+
+@persistent
+def _after_undo(*_unused: object) -> None:
+    """It may have brought an old pointer back."""
+    refresh_all()
+
+
+_HANDLERS = (
+    (bpy.app.handlers.load_post, _after_load),
+    (bpy.app.handlers.undo_post, _after_undo),
+    (bpy.app.handlers.redo_post, _after_undo),
+)
 
 
 def register() -> None:
@@ -209,15 +254,15 @@ def register() -> None:
     bpy.utils.register_class(HistoryShelf)
     bpy.types.WindowManager.make_real_shelves = CollectionProperty(type=HistoryShelf)
     _previews = bpy.utils.previews.new()
-    for handlers in (bpy.app.handlers.load_post, bpy.app.handlers.undo_post, bpy.app.handlers.redo_post):
-        handlers.append(_after_change)
+    for handlers, handler in _HANDLERS:
+        handlers.append(handler)
 
 
 def unregister() -> None:
     """Take it back."""
     global _previews
-    for handlers in (bpy.app.handlers.load_post, bpy.app.handlers.undo_post, bpy.app.handlers.redo_post):
-        handlers.remove(_after_change)
+    for handlers, handler in _HANDLERS:
+        handlers.remove(handler)
     if bpy.app.timers.is_registered(refresh_all):
         bpy.app.timers.unregister(refresh_all)
     bpy.utils.previews.remove(_previews)

@@ -20,6 +20,9 @@ UNSAFE_BYTES = 1 << 20
 FREED_AT_ONCE = 16 << 20
 """Bytes given back between two pauses; about a millisecond."""
 
+Piece = bytes | tuple[int, bytes]
+"""The next bytes of a file; or others, of the same number, for a place in it that was written already."""
+
 
 @dataclass(frozen=True)
 class ResultPaths:
@@ -82,7 +85,7 @@ def reserve(folder: Path) -> ResultPaths:
         raise unwritable(folder, error) from error
 
 
-def write(path: Path, pieces: Iterable[bytes]) -> Iterator[None]:
+def write(path: Path, pieces: Iterable[Piece]) -> Iterator[None]:
     """Write a file piece by piece, pausing after each; it appears under its name when it is safe on the disk.
 
     Raises:
@@ -93,7 +96,7 @@ def write(path: Path, pieces: Iterable[bytes]) -> Iterator[None]:
         with part.open("wb") as file:
             begun = 0
             for piece in pieces:
-                file.write(piece)
+                _put(file, piece)
                 if file.tell() - begun > UNSAFE_BYTES:
                     begun = _begin_saving(file, begun)
                 yield
@@ -105,6 +108,17 @@ def write(path: Path, pieces: Iterable[bytes]) -> Iterator[None]:
         raise unwritable(path, error) from error
     finally:
         part.unlink(missing_ok=True)
+    yield
+
+
+def _put(file: BinaryIO, piece: Piece) -> None:
+    if isinstance(piece, bytes):
+        file.write(piece)
+        return
+    place, data = piece
+    file.seek(place)
+    file.write(data)
+    file.seek(0, os.SEEK_END)
 
 
 def _begin_saving(file: BinaryIO, begun: int) -> int:
@@ -123,7 +137,7 @@ def _begin_saving(file: BinaryIO, begun: int) -> int:
     return size
 
 
-def write_for_now(path: Path, pieces: Iterable[bytes]) -> Iterator[None]:
+def write_for_now(path: Path, pieces: Iterable[Piece]) -> Iterator[None]:
     """Write a file that is needed for moments, piece by piece, pausing after each.
 
     Raises:
@@ -132,7 +146,7 @@ def write_for_now(path: Path, pieces: Iterable[bytes]) -> Iterator[None]:
     try:
         with path.open("wb") as file:
             for piece in pieces:
-                file.write(piece)
+                _put(file, piece)
                 yield
     except OSError as error:
         raise unwritable(path, error) from error

@@ -39,6 +39,7 @@ def lines(picture: np.ndarray, source: Source) -> Iterator[np.ndarray | None]:
     if not source.response.is_invertible:
         what_to_do = "choose a view transform and a look that do not show different colours as one"
         raise MakeRealError(ErrorCode.UNSUPPORTED_VIEW, what_to_do)
+    yield None
     inverse = yield from invert(source.response)
     for wanted, before, light in zip(picture, source.picture, source.light, strict=True):
         line = light.copy()
@@ -57,6 +58,7 @@ def _recovered(
 ) -> Generator[None, None, np.ndarray]:
     alpha = wanted[:, 3:] / np.float32(65535.0) if wanted.shape[1] == 4 else light[:, 3:]
     color = yield from inverse.light(np.ascontiguousarray(wanted[:, :3]))
+    yield
     distance = np.abs(wanted[:, :3].astype(np.float32) - before[:, :3]).max(axis=1)
     near = np.flatnonzero(distance < STEP)
     if len(near):

@@ -13,7 +13,7 @@ from typing import Any
 import bpy
 import numpy as np
 
-from .. import compat, compositor, holding
+from .. import compat, compositor, holding, pace
 from ..protocol import MakeRealError
 from . import editors, exr_encode, png, recovery, tiff, view_transform
 from . import files as picture_files
@@ -114,22 +114,17 @@ def store(
             for path in picture_files.every_file(paths):
                 path.unlink(missing_ok=True)
             raise
-        yield
+        yield from pace.next_tick()
         yield from holding.until_free()
-        _show(target, picture, paths, quick)
-        yield
+        yield from _show(target, picture, paths, quick)
         yield from picture_files.shrink(quick)
+    yield
     if not target.use_compositor:
         return None
     try:
         yield from _write_linear(paths, target, picture, recipe)
-        # Looked up each time: between two steps the artist may undo something or open another file.
-        while (scene := scene_of(target)) and compositor.prepare(scene, target.garment is not None):
-            yield
-        yield from holding.until_free()
-        if scene := scene_of(target):
-            compositor.insert(scene, paths, target.frame)
-            push_undo("Make Real in Compositor")
+        yield from compositor.insert(lambda: scene_of(target), paths, target.frame)
+        yield from _undo_step(target, "Make Real in Compositor")
     except MakeRealError as problem:
         return problem
     return None
@@ -176,27 +171,54 @@ def scene_of(target: Destination) -> bpy.types.Scene | None:
     return bpy.data.scenes.get(target.scene) if is_same_file else None
 
 
-def _show(target: Destination, picture: Picture, paths: ResultPaths, quick: Path) -> None:
+def _show(target: Destination, picture: Picture, paths: ResultPaths, quick: Path) -> Iterator[str | None]:
+    """Everything but Blender's decoding of the picture in a step of its own."""
     scene = scene_of(target)
-    if scene is not None:
-        show(scene, paths, tuple(map(str, picture.recipe.get("warnings", ()))), quick)
-        push_undo("Make Real Result")
+    if scene is None:
+        return
+    previous = show(scene, paths, tuple(map(str, picture.recipe.get("warnings", ()))), quick)
+    yield from pace.next_tick()
+    drop_unseen(previous)
+    yield from _undo_step(target, "Make Real Result")
+
+
+def _undo_step(target: Destination, message: str) -> Iterator[str | None]:
+    yield from pace.next_tick()
+    yield from holding.until_free()
+    # Unless the artist has opened another file since the step before.
+    if scene_of(target):
+        push_undo(message)
+    yield
 
 
 def show(
     scene: bpy.types.Scene, paths: ResultPaths, warnings: Sequence[str], quick: Path | None = None
-) -> None:
+) -> int | None:
     """Make a result the scene's shown one.
 
     Args:
         quick: As in `open_picture`.
+
+    Returns:
+        The picture that was shown before, for `drop_unseen`.
     """
     previous = scene.make_real.result
     image = open_picture(scene, paths.display, f"Make Real {paths.number:04}", warnings, quick)
     scene.make_real.result = image
-    # What nobody shows or keeps is on the disk and in the history; in Blender's memory it would stay until the end.
-    if previous not in (None, image) and previous.users == 0:
-        bpy.data.images.remove(previous)
+    return previous.session_uid if previous else None
+
+
+def drop_unseen(uid: int | None) -> None:
+    """Remove an image of ours that nobody shows or keeps: it is on the disk and in the history; in Blender's memory it
+    would stay until the end.
+
+    Args:
+        uid: Its `session_uid`, since the image itself may be gone by now.
+    """
+    for image in bpy.data.images:
+        if image.session_uid == uid and image.users == 0:
+            bpy.data.images.remove(image)
+            return
 
 
 def open_picture(

@@ -39,6 +39,9 @@ Collecting = Generator[None, None, Ticket]
 """Reads a render that was saved, a few milliseconds of work at a time. Between two steps the artist may undo, or open
 another file: it holds nothing of Blender's data. Raises MakeRealError."""
 
+Steps = Generator[str | None, None, ev.Event]
+"""Either of them, and what it has brought about."""
+
 
 class Work:
     """The current job's work, if it has any."""
@@ -49,7 +52,7 @@ class Work:
         self.finished: Finished | None = None
         """The result, once it is here."""
         self._job_id = ""
-        self._steps: Collecting | Storing | None = None
+        self._steps: Steps | None = None
         self._held_by = ""
 
     @property
@@ -64,11 +67,24 @@ class Work:
 
     def collect(self, job_id: str, collecting: Collecting) -> None:
         """Begin with a job."""
-        self._job_id, self._steps = job_id, collecting
+        self._job_id, self._steps = job_id, self._collect(collecting)
+
+    def _collect(self, collecting: Collecting) -> Steps:
+        self.ticket = yield from collecting
+        return ev.Collected(self._job_id, self.ticket.remarks)
 
     def store(self) -> None:
         """Take the result home."""
-        self._steps = self.ticket.store(self.finished)
+        self._steps = self._store()
+
+    def _store(self) -> Steps:
+        problem = yield from self.ticket.store(self.finished)
+        # A large picture's memory goes back to the system in milliseconds: one picture after the other.
+        yield from pace.next_tick()
+        self.finished = None
+        yield from pace.next_tick()
+        self.ticket = None
+        return ev.ResultStored(self._job_id, problem)
 
     def step(self) -> ev.Event | None:
         """Do one slice; what it has brought about, if anything."""
@@ -76,10 +92,7 @@ class Work:
             held_by = pace.step(self._steps) or ""
         except StopIteration as end:
             self._steps = None
-            if self.ticket:
-                return ev.ResultStored(self._job_id, end.value)
-            self.ticket = end.value
-            return ev.Collected(self._job_id, self.ticket.remarks)
+            return end.value
         except MakeRealError as problem:
             self._steps = None
             return ev.JobEnded(self._job_id, problem)

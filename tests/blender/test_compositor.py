@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import bpy
 import numpy as np
 import pytest
 import snapshot
+from conftest import drained
 
 IS_5 = bpy.app.version >= (5, 0, 0)
 
@@ -21,13 +23,19 @@ def result(addon: Callable, tmp_path: Path) -> Callable:
     def make(number: int, level: float = 0.5, masked: bool = True, size: tuple[int, int] = (48, 64)):
         paths = addon("picture.files").ResultPaths(tmp_path, number)
         lines = np.full((*size, 3), level, np.float32)
-        paths.linear.write_bytes(b"".join(addon("picture.exr_encode").encode(lines, "RGB", size, {})))
+        pieces = addon("picture.exr_encode").encode(lines, "RGB", size, {})
+        drained(addon("picture.files").write_for_now(paths.linear, pieces))
         if masked:
             mask = np.full(size, round(65535 * level), np.uint16)
             paths.mask.write_bytes(b"".join(addon("picture.png").encode(mask, {})))
         return paths
 
     return make
+
+
+def insert(addon: Callable, scene: bpy.types.Scene, paths: Any, frame: int) -> None:
+    """Every step of a result's way into the compositor."""
+    drained(addon("compositor").insert(lambda: scene, paths, frame))
 
 
 @pytest.fixture(autouse=True)
@@ -125,7 +133,7 @@ def test_every_link_of_the_image_goes_through_the_group_and_back(
     compositor = addon("compositor")
     tree = artists_tree(scene)
     before = everything(tree)
-    compositor.insert(scene, result(1), 1)
+    insert(addon, scene, result(1), 1)
     (node,) = group_nodes(tree)
     layers = next(node for node in tree.nodes if node.bl_idname == "CompositorNodeRLayers")
     assert [link.to_node for link in layers.outputs["Image"].links] == [node]
@@ -155,7 +163,7 @@ def test_the_artists_grade_works_on_the_result_and_mix_0_is_the_render(
     tree = artists_tree(garment_scene)
     render = composite(addon, garment_scene)
     compositor = addon("compositor")
-    compositor.insert(garment_scene, result(1, 0.25), garment_scene.frame_current)
+    insert(addon, garment_scene, result(1, 0.25), garment_scene.frame_current)
     assert composite(addon, garment_scene) == pytest.approx(0.5, abs=1e-5), "one stop brighter"
     compositor.mix_socket(garment_scene).default_value = 0.0
     assert np.array_equal(composite(addon, garment_scene), render)
@@ -172,9 +180,8 @@ def test_the_artists_grade_works_on_the_result_and_mix_0_is_the_render(
 def test_each_frame_has_its_own_result_and_the_others_their_render(
     addon: Callable, garment_scene: bpy.types.Scene, result: Callable, tmp_path: Path
 ) -> None:
-    compositor = addon("compositor")
     for number, (frame, level) in enumerate(((3, 0.25), (4, 0.5), (7, 0.75)), start=1):
-        compositor.insert(garment_scene, result(number, level), frame)
+        insert(addon, garment_scene, result(number, level), frame)
     tree = addon("compat").compositor_tree(garment_scene)
     assert len(group_nodes(tree)) == 1
     levels = {}
@@ -187,7 +194,7 @@ def test_each_frame_has_its_own_result_and_the_others_their_render(
     assert [round(float(levels[frame].mean()), 3) for frame in (3, 4, 7)] == [0.25, 0.5, 0.75]
     # A second result of a frame comes under the same name, and no number is lost.
     garment_scene.frame_set(4)
-    compositor.insert(garment_scene, result(4, 0.125), 4)
+    insert(addon, garment_scene, result(4, 0.125), 4)
     assert composite(addon, garment_scene) == pytest.approx(0.125, abs=1e-5)
     assert sorted(path.name for path in (tmp_path / "compositor").glob("*.exr")) == [
         "linear_0003.exr",
@@ -203,12 +210,12 @@ def test_a_node_that_the_artist_moved_stays_where_it_is(
 ) -> None:
     compositor = addon("compositor")
     tree = artists_tree(scene)
-    compositor.insert(scene, result(1), 1)
+    insert(addon, scene, result(1), 1)
     (node,) = group_nodes(tree)
     node.location = (900.0, 900.0)
     tree.links.remove(node.inputs["Image"].links[0])
     links = links_of(tree)
-    compositor.insert(scene, result(2, masked=False), 1)
+    insert(addon, scene, result(2, masked=False), 1)
     assert links_of(tree) == links
     assert tuple(node.location) == (900.0, 900.0)
     assert compositor.remove(scene)
@@ -221,7 +228,7 @@ def test_scene_without_compositor_gets_one_and_loses_it_again(
     compositor = addon("compositor")
     render = composite(addon, garment_scene)
     before = snapshot.of_file()
-    compositor.insert(garment_scene, result(1), 1)
+    insert(addon, garment_scene, result(1), 1)
     compositor.mix_socket(garment_scene).default_value = 0.0
     assert np.array_equal(composite(addon, garment_scene), render)
     assert compositor.remove(garment_scene)
@@ -237,7 +244,7 @@ def test_own_compositor_stays_when_the_artist_used_it(
     addon: Callable, scene: bpy.types.Scene, result: Callable
 ) -> None:
     compositor, compat = addon("compositor"), addon("compat")
-    compositor.insert(scene, result(1), 1)
+    insert(addon, scene, result(1), 1)
     tree = compat.compositor_tree(scene)
     tree.nodes.new("CompositorNodeBlur")
     compositor.remove(scene)
@@ -264,7 +271,7 @@ def test_nodes_of_other_scenes_and_muted_nodes_are_left_alone(
     tree.links.new(second.outputs["Image"], output.inputs["Image"])
     before = everything(tree)
     compositor = addon("compositor")
-    compositor.insert(scene, result(1), 1)
+    insert(addon, scene, result(1), 1)
     assert len(group_nodes(tree)) == 2, "one for each Render Layers node that shows this scene"
     assert foreign.outputs["Image"].links[0].to_node == over
     assert muted.outputs["Image"].links[0].to_node == viewer
@@ -286,7 +293,7 @@ def test_a_tree_of_several_view_layers_is_not_rewired(
     compositor = addon("compositor")
     scene.make_real.use_compositor = True
     assert compositor.layer_before(scene) is None
-    compositor.insert(scene, result(1), 1)
+    insert(addon, scene, result(1), 1)
     assert links_of(tree) == links
     assert len(group_nodes(tree)) == 1
     assert compositor.remove(scene)
@@ -297,10 +304,10 @@ def test_copied_scene_gets_a_group_of_its_own(
 ) -> None:
     compositor = addon("compositor")
     artists_tree(scene)
-    compositor.insert(scene, result(1), 1)
+    insert(addon, scene, result(1), 1)
     copy = scene.copy()
     assert copy.make_real.compositor_group == scene.make_real.compositor_group
-    compositor.insert(copy, result(2), 1)
+    insert(addon, copy, result(2), 1)
     assert copy.make_real.compositor_group != scene.make_real.compositor_group
     assert compositor.is_inserted(copy)
     assert compositor.is_inserted(scene) or IS_5, "in Blender 5 both scenes still have one compositor"
@@ -320,8 +327,8 @@ def test_a_compositor_that_two_scenes_share_takes_both_results(
     tree.links.new(over.outputs["Image"], output.inputs["Image"])
     before = everything(tree)
     compositor = addon("compositor")
-    compositor.insert(scene, result(1), 1)
-    compositor.insert(other, result(2), 1)
+    insert(addon, scene, result(1), 1)
+    insert(addon, other, result(2), 1)
     assert len({node.node_tree for node in group_nodes(tree)}) == 2
     assert compositor.remove(scene)
     assert compositor.is_inserted(other)
@@ -339,7 +346,7 @@ def test_a_compositor_that_is_switched_off_stays_off(
     scene.use_nodes = False
     before = everything(tree)
     assert addon("compositor").layer_before(scene) is None
-    addon("compositor").insert(scene, result(1), 1)
+    insert(addon, scene, result(1), 1)
     assert not scene.use_nodes
     assert addon("compositor").remove(scene)
     after = everything(tree)
@@ -350,7 +357,7 @@ def test_a_compositor_that_is_switched_off_stays_off(
 def test_remove_operator(addon: Callable, scene: bpy.types.Scene, result: Callable) -> None:
     artists_tree(scene)
     assert not bpy.ops.make_real.remove_from_compositor.poll()
-    addon("compositor").insert(scene, result(1), 1)
+    insert(addon, scene, result(1), 1)
     assert bpy.ops.make_real.remove_from_compositor() == {"FINISHED"}
     assert not addon("compositor").is_inserted(scene)
 
@@ -370,7 +377,7 @@ def test_linked_node_group_is_refused(
     scene.compositing_node_group = bpy.data.node_groups["Grade"]
     before = snapshot.of_file()
     with pytest.raises(addon("protocol").MakeRealError, match="Grade") as caught:
-        addon("compositor").insert(scene, result(1), 1)
+        insert(addon, scene, result(1), 1)
     assert caught.value.code == "compositor_locked"
     assert addon("compositor").layer_before(scene) is None
     assert snapshot.difference(before, snapshot.of_file()) == []
@@ -381,13 +388,13 @@ def test_saved_and_loaded_the_group_still_shows_its_files(
 ) -> None:
     blend = tmp_path / "shoot.blend"
     bpy.ops.wm.save_as_mainfile(filepath=str(blend))
-    addon("compositor").insert(garment_scene, result(1, 0.25), 1)
+    insert(addon, garment_scene, result(1, 0.25), 1)
     bpy.ops.wm.save_mainfile()
     bpy.ops.wm.open_mainfile(filepath=str(blend))
     scene = bpy.context.scene
     assert scene.make_real.compositor_group is not None
     assert composite(addon, scene) == pytest.approx(0.25, abs=1e-5)
-    addon("compositor").insert(scene, result(2, 0.75), 1)
+    insert(addon, scene, result(2, 0.75), 1)
     assert composite(addon, scene) == pytest.approx(0.75, abs=1e-5)
     assert addon("compositor").remove(scene)
 
@@ -407,8 +414,9 @@ def test_every_second_frame_of_a_long_animation(
     paths = result(1)
     numbers: tuple[int, ...] = ()
     for frame in range(4, 202, 2):
-        numbers = frames.publish(paths, frame, numbers).numbers
-    group.show(tree, frames.publish(paths, 4, numbers))
+        drained(frames.publish(paths, frame))
+        numbers = frames.published(paths.folder, {frame, *numbers}).numbers
+    group.show(tree, frames.published(paths.folder, numbers))
     (curve,) = tree.animation_data.drivers
     opened = [frame for frame in range(210) if curve.evaluate(frame) == 1.0]
     assert opened == list(range(4, 202, 2))
@@ -426,8 +434,44 @@ def test_results_from_before_a_removal_stay_away(
     addon: Callable, garment_scene: bpy.types.Scene, result: Callable
 ) -> None:
     compositor = addon("compositor")
-    compositor.insert(garment_scene, result(1, 0.25), 3)
+    insert(addon, garment_scene, result(1, 0.25), 3)
     compositor.remove(garment_scene)
-    compositor.insert(garment_scene, result(2, 0.5), 1)
+    insert(addon, garment_scene, result(2, 0.5), 1)
     garment_scene.frame_set(3)
     assert composite(addon, garment_scene).std() > 0.01, "the render"
+
+
+def test_a_disk_without_second_names(
+    addon: Callable, garment_scene: bpy.types.Scene, result: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_arguments: Any) -> None:
+        raise OSError("not supported")
+
+    monkeypatch.setattr(addon("compositor.frames").os, "link", refused)
+    monkeypatch.setattr(addon("compositor.frames"), "COPIED_AT_ONCE", 100)
+    paths = result(1, 0.25)
+    insert(addon, garment_scene, paths, garment_scene.frame_current)
+    assert (paths.folder / "compositor" / "linear_0001.exr").read_bytes() == paths.linear.read_bytes()
+    assert np.abs(composite(addon, garment_scene)[..., :3] - 0.25).max() < 1e-6
+
+
+def test_the_file_is_closed_while_the_result_enters(
+    addon: Callable, scene: bpy.types.Scene, result: Callable
+) -> None:
+    """Whatever step it has come to: nothing is written into the file that is open then."""
+    closed_at = 0
+    while True:
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        bpy.ops.preferences.addon_enable(module=addon("").__name__)
+        opened: list[bpy.types.Scene | None] = [bpy.context.scene]
+        steps = addon("compositor").insert(lambda: opened[0], result(1), 1)  # noqa: B023  used at once
+        for number, _ in enumerate(steps):
+            if number == closed_at:
+                bpy.ops.wm.read_factory_settings(use_empty=True)
+                opened[0] = None
+                before = snapshot.of_file()
+        if opened[0]:
+            break
+        assert snapshot.difference(before, snapshot.of_file()) == []
+        closed_at += 1
+    assert closed_at > 4, "one step after the other"

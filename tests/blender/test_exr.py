@@ -11,6 +11,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
+from conftest import drained
 
 TYPES = {"uint32": 0, "float16": 1, "float32": 2}
 COMPRESSIONS = {"NONE": (0, 1), "ZIPS": (2, 1), "ZIP": (3, 16)}
@@ -141,7 +142,8 @@ def test_written_files_are_read_by_blender_and_by_us(addon: Callable, tmp_path: 
     path = tmp_path / "written.exr"
     lines = np.stack(list(channels.values()), axis=-1)
     texts = {"make_real": "recipe ä"}
-    path.write_bytes(b"".join(addon("picture.exr_encode").encode(lines, "RGB", (40, 24), texts)))
+    pieces = addon("picture.exr_encode").encode(lines, "RGB", (40, 24), texts)
+    drained(addon("picture.files").write_for_now(path, pieces))
     for name, array in addon("picture.exr").read(path).items():
         assert np.array_equal(array, channels[name])
     image = bpy.data.images.load(str(path))
@@ -151,3 +153,15 @@ def test_written_files_are_read_by_blender_and_by_us(addon: Callable, tmp_path: 
     rows = pixels.reshape(40, 24, 4)[::-1]
     for number, name in enumerate("RGB"):
         assert np.array_equal(rows[..., number], channels[name])
+
+
+def test_a_long_line_is_compressed_with_pauses(addon: Callable, tmp_path: Path) -> None:
+    encoder = addon("picture.exr_encode")
+    lines = np.random.default_rng(0).normal(size=(2, 8192, 4)).astype(np.float32)
+    pieces = list(encoder.encode(lines, "RGBA", (2, 8192), {}))
+    pauses = sum(piece == b"" for piece in pieces)
+    assert pauses >= lines.nbytes / encoder.BYTES_AT_ONCE
+    path = tmp_path / "wide.exr"
+    drained(addon("picture.files").write(path, pieces))
+    read = addon("picture.exr").read(path)
+    assert all(np.array_equal(read[name], lines[..., number]) for number, name in enumerate("RGBA"))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -317,6 +318,42 @@ def test_remove(addon: Callable, saved: bpy.types.Scene, backend: Callable) -> N
     bpy.ops.make_real.history_remove(number=3, delete_files=True)
     assert files(folder / "renders") == []
     assert not bpy.ops.make_real.history_show.poll()
+
+
+def test_the_list_grows_by_what_is_new(
+    addon: Callable, saved: bpy.types.Scene, backend: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend("invert")
+    index, shelf = addon("history.index"), addon("history.shelf")
+    translate_and_wait(addon)
+    folder = addon("history.places").folder(saved)
+    first = history(addon, saved).entries[1]
+    numbers = (2, 3, 5, 6)
+    index.append(folder, *(dataclasses.replace(first, number=number).made() for number in numbers))
+    shelf.refresh(saved)
+    assert shelf_numbers(addon, saved) == [6, 5, 3, 2, 1]
+    listed = shelf.of_scene(saved)
+    listed.active = 2
+    described: list[int] = []
+    describe = shelf._describe
+    monkeypatch.setattr(
+        shelf, "_describe", lambda item, made: (described.append(made.number), describe(item, made))
+    )
+    # Another Blender may finish with an earlier number later.
+    index.append(
+        folder, dataclasses.replace(first, number=4).made(), index.removed(2), index.noted(1, "best")
+    )
+    shelf.refresh(saved)
+    assert shelf_numbers(addon, saved) == [6, 5, 4, 3, 1]
+    assert sorted(described) == [1, 4], "the others were left alone"
+    assert listed.entries[listed.active].number == 3, "what was marked stays marked"
+    assert [item.name for item in listed.entries if "best" in item.name] == [listed.entries[4].name]
+    listed.entries[3].notes = "second best"
+    assert "second best" in listed.entries[3].name, "for the list's search"
+    (folder / "0006_recipe.json").touch()
+    translate_and_wait(addon)
+    assert shelf_numbers(addon, saved) == [7, 6, 5, 4, 3, 1]
+    assert listed.active == 0
 
 
 def test_show_an_earlier_result(addon: Callable, saved: bpy.types.Scene, backend: Callable) -> None:

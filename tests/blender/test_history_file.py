@@ -140,6 +140,40 @@ def test_a_program_that_holds_the_file_for_ever(
     assert list(index.read(tmp_path).entries) == [1, 3]
 
 
+def test_only_what_is_new_is_read(index: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index.append(tmp_path, *(entry(index, number).made() for number in range(1, 200)))
+    before = index.read(tmp_path)
+    index.append(tmp_path, entry(index, 200).made(), index.rated(7, 3))
+    parsed: list[bytes] = []
+    loads = json.loads
+    monkeypatch.setattr(index.json, "loads", lambda line: (parsed.append(line), loads(line))[1])
+    after = index.read(tmp_path)
+    assert len(parsed) == 2
+    assert list(after.entries) == list(range(1, 201))
+    assert (before.entries[7].rating, after.entries[7].rating) == (0, 3)
+    assert 200 not in before.entries and after.entries[8] is before.entries[8]
+    assert index.read(tmp_path) == after and len(parsed) == 2
+
+
+def test_another_file_in_its_place_is_read_from_its_beginning(index: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / index.FILE
+    index.append(tmp_path, entry(index, 1).made(), entry(index, 2).made())
+    assert list(index.read(tmp_path).entries) == [1, 2]
+    whole = path.read_bytes()
+    with path.open("r+b") as file:
+        file.truncate(whole.rindex(b"\n", 0, -1) + 1)
+    assert list(index.read(tmp_path).entries) == [1]
+    # Longer than before, in the same file, but not the same words.
+    index.append(tmp_path, entry(index, 3).made(), entry(index, 4, notes="x" * 1000).made())
+    assert list(index.read(tmp_path).entries) == [1, 3, 4]
+    copy = tmp_path / "copy"
+    copy.write_bytes(whole)
+    copy.replace(path)
+    assert list(index.read(tmp_path).entries) == [1, 2]
+    path.unlink()
+    assert index.read(tmp_path) == index.History()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of a file's size")
 def test_a_full_disk_leaves_the_file_as_it_was(index: ModuleType, tmp_path: Path) -> None:
     import resource

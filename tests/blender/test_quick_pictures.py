@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +54,61 @@ def test_a_result_is_shown_at_once_and_remembers_its_png(
     image.reload()
     assert image.is_float, "from now on it is the PNG with its 16 bits"
     assert np.abs(pixels(image) - quick).max() <= 0.5 / 255.0 + 1e-6
+
+
+def test_a_result_is_shown_in_a_step_of_its_own(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What need not be done in the step that decodes it is done in others."""
+    backend("invert")
+    assert translate_and_wait(addon).problem is None
+    first = garment_scene.make_real.result.name
+    results, pace, happened = addon("picture.results"), addon("pace"), []
+    step, push, opened = pace.step, results.push_undo, results.open_picture
+
+    def watched_step(work) -> None:
+        happened.append("|")
+        seen = first in bpy.data.images
+        try:
+            step(work)
+        finally:
+            happened.extend(["dropped"] * (seen and first not in bpy.data.images))
+
+    monkeypatch.setattr(pace, "step", watched_step)
+    monkeypatch.setattr(results, "push_undo", lambda text: (happened.append("undo"), push(text)))
+    monkeypatch.setattr(
+        results, "open_picture", lambda *values: (happened.append("open"), opened(*values))[1]
+    )
+    assert translate_and_wait(addon).problem is None
+    together = [part.split() for part in " ".join(happened).split("|") if part.strip()]
+    assert together == [["open"], ["dropped"], ["undo"], ["undo"]]
+
+
+def test_large_pictures_are_given_back_one_by_one(addon: Callable) -> None:
+    """Before the job's end is told: what is freed with its event, is freed in one tick."""
+    work, protocol = addon("session.work"), addon("protocol")
+
+    class Pixels(np.ndarray):
+        pass
+
+    def plane() -> np.ndarray:
+        return np.zeros((4, 4, 3), np.uint16).view(Pixels)
+
+    sent, received = plane(), plane()
+    alive = [weakref.ref(sent), weakref.ref(received)]
+    ticket = work.Ticket(protocol.TranslationRequest(), {"image": sent}, lambda _finished: iter(()))
+    job = work.Work()
+    job.ticket, job.finished = ticket, protocol.Finished("job", {"image": received}, None)
+    del sent, received, ticket
+    job.store()
+    counts = []
+    while True:
+        event = job.step()
+        counts.append(sum(reference() is not None for reference in alive))
+        if event:
+            break
+    assert isinstance(event, addon("session.events").ResultStored)
+    assert counts == [2, 1, 0]
 
 
 def test_a_result_enters_the_compositor_without_being_read(
