@@ -28,7 +28,7 @@ its place in the cell are bits of it."""
 AXIS = np.minimum(np.arange(SIDE) * (1 << CELL_BITS) / 65535.0, 1.0)
 STRIDES = np.array([SIDE * SIDE, SIDE, 1], np.int32)
 COARSEST_SIDE = 17
-ITERATIONS = {17: 20, 33: 6, SIDE: 2}
+ITERATIONS = {17: 20, 33: 6, SIDE: 1}
 """Side of a cube -> steps of the solver; each cube begins where the coarser one ended."""
 POINTS_AT_ONCE = 1280
 """Solved half a step further between two pauses; about half a millisecond."""
@@ -36,6 +36,8 @@ COLOURS_AT_ONCE = 48
 """Compared with all measured ones between two pauses."""
 VALUES_AT_ONCE = 1 << 15
 """Of a cube, doubled between two pauses."""
+EXACT = 1e-7
+"""Squared error in display values, a twelfth of an 8-bit step, below which a point is solved."""
 LONGEST_STEP = 4.0
 """In cells of the measured cube: its slope says nothing about what is further away."""
 SMALLEST_RESPONSE = 0.02
@@ -223,16 +225,21 @@ def _solve(
     error = (missing**2).sum(axis=1)
     yield
     for _ in range(iterations):
-        step = np.clip(_damped_step(slopes, missing, damping), -LONGEST_STEP, LONGEST_STEP)
-        tried = np.clip(places + step, 0.0, SIDE - 1.0).astype(np.float32)
+        left = np.flatnonzero(error > EXACT)
+        if not len(left):
+            break
+        step = np.clip(_damped_step(slopes[left], missing[left], damping[left]), -LONGEST_STEP, LONGEST_STEP)
+        tried = np.clip(places[left] + step, 0.0, SIDE - 1.0).astype(np.float32)
         yield
         shown, tried_slopes = _slopes(table, tried)
-        tried_missing = colours - shown
+        tried_missing = colours[left] - shown
         tried_error = (tried_missing**2).sum(axis=1)
-        better = tried_error < error
-        places[better], slopes[better] = tried[better], tried_slopes[better]
-        missing[better], error[better] = tried_missing[better], tried_error[better]
-        damping = np.where(better, np.maximum(damping * 0.1, 1e-8), np.minimum(damping * 8.0, 1e4))
+        better = tried_error < error[left]
+        moved = left[better]
+        places[moved], slopes[moved] = tried[better], tried_slopes[better]
+        missing[moved], error[moved] = tried_missing[better], tried_error[better]
+        damping[left] *= np.where(better, np.float32(0.1), np.float32(8.0))
+        np.clip(damping, 1e-8, 1e4, out=damping)
         yield
     return places
 
