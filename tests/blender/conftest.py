@@ -13,6 +13,7 @@ import os
 import stat
 import sys
 import tempfile
+import time
 import tomllib
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -23,6 +24,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = "bl_ext.user_default.make_real"
+END_PATIENCE_S = 60.0
+"""Seconds for a stopped backend to be gone: on a machine at work elsewhere one took more than ten."""
 
 try:
     # Before `bpy` is imported: nothing of the user's own Blender may be read or written.
@@ -159,7 +162,8 @@ def backend(
 def _wait_for_end(addon: Callable) -> None:
     """No test may meet the backend of the one before."""
     protocol = addon("protocol")
-    for _ in range(200):
+    deadline = time.monotonic() + END_PATIENCE_S
+    while time.monotonic() < deadline:
         if protocol.read_connection() is None:
             return
         addon("session.pump").pump(0.05)
