@@ -11,7 +11,7 @@ a gain on their difference, measured when it was trained, so that one w means on
 
 It differs from picture to picture too: plain cloth out of focus gets several times the difference of a weave, and
 guidance feeds on what it made in the step before, until cloth turns to fleece. So the gained difference is scaled
-down where its root mean square over a picture exceeds `LARGEST_CONTRAST`.
+down where its root mean square over a picture exceeds `REFERENCE_CONTRAST`.
 
 The positive side is the empty prompt, the negative side the negative domain embedding. Both are the two
 halves of one batch; at w = 1, and for a model without a domain, the negative side has no say and is not
@@ -30,8 +30,6 @@ from .model import Model
 
 REFERENCE_CONTRAST = 0.05
 """Root mean square between the two predictions of guidance at which w = 7.5 is a clear and bearable effect."""
-LARGEST_CONTRAST = 0.08
-"""The same, where flat cloth begins to turn to fleece: half as much again."""
 
 
 def guided_noise(
@@ -50,5 +48,5 @@ def guided_noise(
     # Squares of half precision would lose the small ones.
     exact = torch.promote_types(difference.dtype, torch.float32)
     contrast = difference.to(exact).square().mean((1, 2, 3), keepdim=True).sqrt()
-    bound = LARGEST_CONTRAST / contrast.clamp(min=LARGEST_CONTRAST)
+    bound = REFERENCE_CONTRAST / contrast.clamp(min=REFERENCE_CONTRAST)
     return empty + (guidance_scale - 1) * bound.to(difference.dtype) * difference

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from backend.translation import Translator
 from backend.translation.attention import Mode, TextureControl, shallow_self_attention
-from backend.translation.guidance import LARGEST_CONTRAST
+from backend.translation.guidance import REFERENCE_CONTRAST
 from backend.translation.model import Model
 from backend.translation.passes import Passes
 from backend.translation.schedule import ddim, low_noise_walk, mean_noise
@@ -119,7 +119,7 @@ def recompute(model: Model, request: TranslationRequest, latents: Tensor, garmen
         predicted = model.unet(batch, walk.timesteps[i], encoder_hidden_states=hidden).sample
         _, empty, negative = predicted.chunk(3)
         difference = empty - negative
-        bound = min(1.0, LARGEST_CONTRAST / float(difference.square().mean().sqrt()))
+        bound = min(1.0, REFERENCE_CONTRAST / float(difference.square().mean().sqrt()))
         pulls.append(empty + (w - 1) * bound * difference - noise[i])
         apart = step(apart, pulls, (min(i + 1, 5), i, i - 1))
     for attn, original in originals.items():

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from backend.translation import Translator
-from backend.translation.guidance import LARGEST_CONTRAST, guided_noise
+from backend.translation.guidance import REFERENCE_CONTRAST, guided_noise
 from backend.translation.model import Model
 
 
@@ -59,13 +59,13 @@ def test_the_domains_gain_scales_the_difference(
 def test_a_picture_whose_predictions_lie_far_apart_is_not_carried_away(
     translators: dict[str, Translator],
 ) -> None:
-    """Each picture of a batch for itself: the one at twice the bound is brought to it, the other left alone."""
+    """Each picture of a batch for itself: the one at twice the reference is brought to it, the other left alone."""
     model = replace(translators["sd15"].model, guidance_gain=0.5)
     empty = torch.zeros(2, 4, 8, 8)
-    negative = torch.full((2, 4, 8, 8), 2.0) * LARGEST_CONTRAST * torch.tensor([2.0, 0.5]).view(2, 1, 1, 1)
+    negative = torch.full((2, 4, 8, 8), 2.0) * REFERENCE_CONTRAST * torch.tensor([2.0, 0.5]).view(2, 1, 1, 1)
     noise = guided_noise(lambda *_: torch.cat([empty, negative]), model, 7.5)
-    torch.testing.assert_close(noise[0], torch.full((4, 8, 8), -6.5 * LARGEST_CONTRAST))
-    torch.testing.assert_close(noise[1], torch.full((4, 8, 8), -6.5 * LARGEST_CONTRAST / 2))
+    torch.testing.assert_close(noise[0], torch.full((4, 8, 8), -6.5 * REFERENCE_CONTRAST))
+    torch.testing.assert_close(noise[1], torch.full((4, 8, 8), -6.5 * REFERENCE_CONTRAST / 2))
 
 
 @torch.inference_mode()
