@@ -18,41 +18,31 @@ FORMAT_PROPERTIES = ("media_type", "file_format")
 def set_multilayer_exr(settings: bpy.types.ImageFormatSettings) -> None:
     """Choose multilayer OpenEXR: floats, so that the render's light comes back unrounded, and not compressed, for
     Blender stands still while it writes: a 4K render with Cryptomatte takes a second so, and ten with ZIP."""
-    if IS_5:
-        settings.media_type = "MULTI_LAYER_IMAGE"
-    settings.file_format = "OPEN_EXR_MULTILAYER"
-    settings.color_depth = "32"
-    settings.exr_codec = "NONE"
+    _choose(settings, "OPEN_EXR_MULTILAYER", color_depth="32", exr_codec="NONE")
 
 
 def set_exr(settings: bpy.types.ImageFormatSettings) -> None:
     """Choose OpenEXR with the picture alone: floats with alpha, not compressed, written and read fastest."""
-    if IS_5:
-        settings.media_type = "IMAGE"
-    settings.file_format = "OPEN_EXR"
-    settings.color_mode = "RGBA"
-    settings.color_depth = "32"
-    settings.exr_codec = "NONE"
+    _choose(settings, "OPEN_EXR", color_mode="RGBA", color_depth="32", exr_codec="NONE")
 
 
 def set_tiff(settings: bpy.types.ImageFormatSettings) -> None:
     """Choose 16-bit RGB TIFF, not compressed: Blender needs a third of the time that it takes to write a PNG."""
-    if IS_5:
-        settings.media_type = "IMAGE"
-    settings.file_format = "TIFF"
-    settings.color_mode = "RGB"
-    settings.color_depth = "16"
-    settings.tiff_codec = "NONE"
+    _choose(settings, "TIFF", color_mode="RGB", color_depth="16", tiff_codec="NONE")
 
 
 def set_png_with_alpha(settings: bpy.types.ImageFormatSettings) -> None:
     """Choose 16-bit RGBA PNG, written fast."""
+    _choose(settings, "PNG", color_mode="RGBA", color_depth="16", compression=0)
+
+
+def _choose(settings: bpy.types.ImageFormatSettings, file_format: str, **details: str | int) -> None:
+    """Set a format, and then what only it has."""
     if IS_5:
-        settings.media_type = "IMAGE"
-    settings.file_format = "PNG"
-    settings.color_mode = "RGBA"
-    settings.color_depth = "16"
-    settings.compression = 0
+        settings.media_type = "MULTI_LAYER_IMAGE" if file_format == "OPEN_EXR_MULTILAYER" else "IMAGE"
+    settings.file_format = file_format
+    for name, value in details.items():
+        setattr(settings, name, value)
 
 
 def scene_linear_space() -> str:
