@@ -57,10 +57,8 @@ class Plan:
         return [RunFolder(self.out, method, s, 0) for method in swept for s in self.strengths]
 
     def work(self) -> list[tuple[RunFolder, Sequence[Render]]]:
-        """Every run with the renders that it needs."""
-        rows = self.rows()
-        beside = [run for run in self.sweep() if run not in rows]
-        return [(run, self.renders) for run in rows] + [(run, self.swept) for run in beside]
+        """Every run with the renders that the report reads it of; a row's run that is on the curve too with both."""
+        return [(run, self.renders) for run in self.rows()] + [(run, self.swept) for run in self.sweep()]
 
     def batches(self, most: int) -> list[tuple[RunFolder, list[Render]]]:
         """The same work in batches of up to `most` renders of one size; all methods of the first renders come first.

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from backend.commands import app
 from backend.evaluation.checks import ABLATIONS, Check, Sense, check
 from backend.evaluation.evaluate import told_command
-from backend.evaluation.generate import read_subject
+from backend.evaluation.generate import RunFolder, read_subject
 from backend.evaluation.methods import METHODS, Bench
 from backend.evaluation.pictures import UnusableFolderError, find_renders, group_by_size, read_photos
 from backend.evaluation.plan import Plan
@@ -168,6 +168,14 @@ def test_what_is_there_is_not_made_again_and_what_a_kill_broke_is(finished):
     assert run(*common, "--methods", "sdedit", "--phase", "generate").exit_code == 0
     after = {path: path.stat().st_mtime_ns for path in folder.glob("*.png")}
     assert [after[path] == before[path] for path in sorted(before)] == [True, False]
+
+
+def test_a_run_of_the_curve_that_is_a_row_too_is_sampled_for_both(renders, tmp_path):
+    """Else the report would need its pictures again, which may be on another machine."""
+    found = find_renders(renders)
+    plan = Plan(tmp_path, ("ours",), found[:2], found[:1], 0.3, (0.1, 0.3), seeds=1)
+    row, low = (RunFolder(tmp_path, "ours", strength, 0) for strength in (0.3, 0.1))
+    assert plan.work() == [(row, found[:2]), (low, found[:1]), (row, found[:1])]
 
 
 def test_a_missing_result_is_named(finished, tmp_path):
