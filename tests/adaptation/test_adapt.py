@@ -97,13 +97,13 @@ def test_both_stages_learn(tmp_path: Path, pictures: Path, base: Path) -> None:
     def learn(name: str, negative_rate: float) -> Path:
         run(
             small_request(
-                base, pictures, tmp_path / name, positive_steps=40, negative_steps=30, batch=4, positive_rate=5e-3,
+                base, pictures, tmp_path / name, positive_steps=40, negative_steps=60, batch=8, positive_rate=5e-3,
                 negative_rate=negative_rate, pace=Pace(checkpoint_every=10, sample_every=1000),
             )
         )  # fmt: skip
         return tmp_path / name
 
-    out = learn("learnt", 0.3)
+    out = learn("learnt", 0.01)
     photos = [float(row["photos"]) for row in rows(out, "positive") if row["photos"]]
     assert len(photos) == 4
     assert photos[-1] < photos[0] - 0.01
