@@ -65,7 +65,10 @@ class MakeRealSettings(bpy.types.PropertyGroup):
         "texture_steps", "Lock Duration", "Part of the steps during which the texture is held in place"
     )
     detail: _number(
-        "detail", "Detail", "How much of the render's finest detail is given back to the garment at the end"
+        "detail",
+        "Detail",
+        "How much of the render's finest detail the garment gets back at the end: 1 is as crisp as rendered, "
+        "0.5 as a lens would draw it",
     )
     seed: _number("seed", "Seed", "Which of the variations; it matters where Variation is above 0", int)
     variation: _number(

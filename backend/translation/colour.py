@@ -1,13 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The picture keeps its colours: the chromaticity of a region in the large is the render's.
+"""The picture keeps its colours: a region's chromaticity in the large, its exposure and its contrasts are the render's.
 
 A product's hue and saturation are data, and so is the backdrop's; the light on them is not. In Oklab (Ottosson,
-2020) a change of light by a factor scales L, a and b alike, so the ratio (a, b) / L is the material's own. Its low
-band is taken from the render:
+2020) a change of light by a factor scales L, a and b alike, so the ratio c = (a, b) / L is the material's own.
 
-    c = (a, b) / L        c_out <- c_out + blur(c_render - c_out)        within a region
+Photos have more contrast than renders, so the network deepens the dark squares of a plaid and brightens its lines. A
+print's colours are data too, and the tone is chosen by view transform and grade. What of the output follows the render,
+by regression over the region, comes back to a slope of 1 and to the render's mean, for L and for both parts of c; what
+the network drew beside it, n, stays, be it a fold, the fall of light, or yarn:
 
-Lightness, and every finer variation of colour that the network drew, stay.
+    x_out = alpha x_render + beta + n        x_out <- x_render + n        x in L, c
+
+The low band of c is the render's altogether:
+
+    c_out <- c_out + blur(c_render - c_out)
 """
 
 from __future__ import annotations
@@ -25,6 +31,8 @@ RELATIVE_SIGMA = 1 / 48
 """Width of the low band, as a part of the longer side: folds are finer, panels of cloth are coarser."""
 DARK = 0.05
 """Lightness added below the ratio, so that black cloth has no wild chromaticity."""
+FLAT = 1e-4
+"""Variance below which a region has no contrast to speak of: (2.5 / 255) squared."""
 
 LINEAR_TO_CONE = (
     (0.4122214708, 0.5363325363, 0.0514459929),
@@ -43,22 +51,40 @@ def keep_colour(
     render: Float[Tensor, "1 3 height width"],
     mask: Float[Tensor, "1 1 height width"],
 ) -> Float[Tensor, "1 3 height width"]:
-    """The output with the render's low-band chromaticity inside the mask.
+    """The output with the render's chromaticity in the large and its contrasts inside the mask.
 
     Args:
         output, render: Display-referred sRGB, 0..1.
         mask: Coverage of the region, 0..1.
     """
-    lab = to_oklab(output)
-    lightness = lab[:, :1] + DARK
-    drift = _chromaticity(to_oklab(render)) - lab[:, 1:] / lightness
-    low = masked_blur(drift, mask, RELATIVE_SIGMA * max(output.shape[-2:]))
-    kept = from_oklab(torch.cat([lab[:, :1], lab[:, 1:] + lightness * low], dim=1))
-    return output + mask * (kept.clamp(0, 1) - output)
+    wanted = _material(render)
+    kept = _keep_contrast(_material(output), wanted, mask)
+    drift = masked_blur(wanted[:, 1:] - kept[:, 1:], mask, RELATIVE_SIGMA * max(output.shape[-2:]))
+    lightness, chromaticity = kept[:, :1].clamp_min(0), kept[:, 1:] + drift
+    coloured = from_oklab(torch.cat([lightness, chromaticity * (lightness + DARK)], dim=1))
+    return output + mask * (coloured.clamp(0, 1) - output)
 
 
-def _chromaticity(lab: Float[Tensor, "1 3 height width"]) -> Float[Tensor, "1 2 height width"]:
-    return lab[:, 1:] / (lab[:, :1] + DARK)
+def _material(image: Float[Tensor, "1 3 height width"]) -> Float[Tensor, "1 3 height width"]:
+    """Lightness and the two parts of the chromaticity."""
+    lab = to_oklab(image)
+    return torch.cat([lab[:, :1], lab[:, 1:] / (lab[:, :1] + DARK)], dim=1)
+
+
+def _keep_contrast(
+    drawn: Float[Tensor, "1 channels height width"],
+    wanted: Float[Tensor, "1 channels height width"],
+    mask: Float[Tensor, "1 1 height width"],
+) -> Float[Tensor, "1 channels height width"]:
+    """What was drawn, with mean and slope of what was wanted over the mask, each channel by itself."""
+    weight = mask / mask.sum().clamp_min(1)
+
+    def mean(plane: Tensor) -> Float[Tensor, "1 channels 1 1"]:
+        return (weight * plane).sum((2, 3), keepdim=True)
+
+    own, pattern = drawn - mean(drawn), wanted - mean(wanted)
+    slope = (mean(own * pattern) + FLAT) / (mean(pattern.square()) + FLAT)
+    return own + mean(wanted) + (1 - slope) * pattern
 
 
 def to_oklab(image: Float[Tensor, "1 3 height width"]) -> Float[Tensor, "1 3 height width"]:

@@ -9,5 +9,5 @@ settings.rest_strength = 0.0
 settings.guidance_scale = 7.5
 settings.texture_lock = 1.0
 settings.texture_steps = 0.9
-settings.detail = 1.0
+settings.detail = 0.5
 settings.variation = 0.0
