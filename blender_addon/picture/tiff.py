@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Uncompressed TIFF: of all formats the one that Blender writes and decodes fastest. TIFF revision 6.0 (Adobe 1992).
 
-A 4K picture of 8 bits is decoded in 30 ms of processor time, as 16-bit PNG in 400; one of 16 bits is saved in a third
-of the time of a PNG without compression.
+A 4K picture of 8 bits is decoded in 10 to 30 ms of processor time, as 16-bit PNG in 400; one of 16 bits is saved in a
+third of the time of a PNG without compression.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from .. import pace
 from ..protocol import ErrorCode, MakeRealError
 
 SHORT, LONG = 3, 4
-STRIP_LINES = 256
-"""Blender reads a strip into memory of its own first; shorter and longer ones take it longer."""
+TILE_SIDE = 16
+"""Pixels; the sides of a tile are multiples of it."""
 VALUES_AT_ONCE = 1 << 18
 """Values rounded between two pauses; about a millisecond."""
 
@@ -35,34 +35,38 @@ def encode(picture: np.ndarray) -> Iterator[bytes]:
         The file's bytes, in order.
     """
     height, width, channels = picture.shape
-    yield _head(height, width)
-    for rows in pace.slices(height, max(1, VALUES_AT_ONCE // (width * channels))):
-        rounded = np.full((rows.stop - rows.start, width, 4), 255, np.uint8)
-        rounded[..., :channels] = (picture[rows].astype(np.uint32) + 128) // 257
-        yield rounded.tobytes()
+    # Tiles as wide as the picture: all lines of a picture in strips Blender would first read into new memory.
+    tiles, tile_width = -(-height // TILE_SIDE), -(-width // TILE_SIDE) * TILE_SIDE
+    yield _head(height, width, tiles, tile_width)
+    for part in pace.slices(tiles, max(1, VALUES_AT_ONCE // (TILE_SIDE * width * channels))):
+        lines = picture[part.start * TILE_SIDE : part.stop * TILE_SIDE]
+        pixels = np.full(((part.stop - part.start) * TILE_SIDE, tile_width, 4), 255, np.uint8)
+        pixels[: len(lines), :width, :channels] = (lines.astype(np.uint32) + 128) // 257
+        yield pixels.tobytes()
 
 
-def _head(height: int, width: int) -> bytes:
+def _head(height: int, width: int, tiles: int, tile_width: int) -> bytes:
     """Everything before the pixels."""
-    sizes = [4 * width * min(STRIP_LINES, height - row) for row in range(0, height, STRIP_LINES)]
+    tile_bytes = 4 * tile_width * TILE_SIDE
     entries = {
         256: (LONG, [width]),
         257: (LONG, [height]),
         258: (SHORT, [8] * 4),  # BitsPerSample
         259: (SHORT, [1]),  # Compression: none
         262: (SHORT, [2]),  # PhotometricInterpretation: RGB
-        273: (LONG, sizes),  # StripOffsets, of which only the number is known yet
         274: (SHORT, [1]),  # Orientation: top row first
         277: (SHORT, [4]),  # SamplesPerPixel
-        278: (LONG, [STRIP_LINES]),
-        279: (LONG, sizes),  # StripByteCounts
         284: (SHORT, [1]),  # PlanarConfiguration: by pixel
+        322: (LONG, [tile_width]),
+        323: (LONG, [TILE_SIDE]),
+        324: (LONG, [0] * tiles),  # TileOffsets, of which only the number is known yet
+        325: (LONG, [tile_bytes] * tiles),  # TileByteCounts
         338: (SHORT, [2]),  # ExtraSamples: alpha, not multiplied in
         339: (SHORT, [1] * 4),  # SampleFormat: unsigned
     }
     length = len(_packed(entries))
-    offsets = [length + sum(sizes[:strip]) for strip in range(len(sizes))]
-    return _packed({**entries, 273: (LONG, offsets)})
+    offsets = [length + tile_bytes * tile for tile in range(tiles)]
+    return _packed({**entries, 324: (LONG, offsets)})
 
 
 def _packed(entries: dict[int, tuple[int, list[int]]]) -> bytes:

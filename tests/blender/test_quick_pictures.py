@@ -39,6 +39,31 @@ def test_blender_reads_what_tiff_writes(addon: Callable, tmp_path: Path, channel
     assert channels == 4 or (pixels(image)[..., 3] == 1.0).all()
 
 
+@pytest.mark.skipif(
+    not Path("/proc/self/clear_refs").exists(), reason="tells its peak of memory on Linux alone"
+)
+def test_blender_decodes_tiff_straight_into_its_picture(addon: Callable, tmp_path: Path) -> None:
+    """Memory that is used for the first time is most of what decoding takes."""
+
+    def memory(kind: str) -> int:
+        (line,) = (
+            line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(kind)
+        )
+        return 1024 * int(line.split()[1])
+
+    side = 2048
+    picture = np.zeros((side, side, 3), np.uint16)
+    path = tmp_path / "shown.tif"
+    drained(addon("picture.files").write_for_now(path, addon("picture.tiff").encode(picture)))
+    image = bpy.data.images.load(str(path))
+    Path("/proc/self/clear_refs").write_text("5")
+    before = memory("VmRSS")
+    image.update()
+    assert image.has_data
+    # The picture and the file, both of which are in memory then.
+    assert memory("VmHWM") - before < 2.5 * 4 * side * side
+
+
 def test_a_result_is_shown_at_once_and_remembers_its_png(
     addon: Callable, garment_scene: bpy.types.Scene, backend: Callable
 ) -> None:
