@@ -27,7 +27,8 @@ SIDE = (65536 >> CELL_BITS) + 1
 its place in the cell are bits of it."""
 AXIS = np.minimum(np.arange(SIDE) * (1 << CELL_BITS) / 65535.0, 1.0)
 STRIDES = np.array([SIDE * SIDE, SIDE, 1], np.int32)
-COARSEST_SIDE = 17
+PLACE_BITS = 20
+"""Of a place in a cell of the measured cube that tell which channel's is larger."""
 ITERATIONS = {17: 20, 33: 6, SIDE: 1}
 """Side of a cube -> steps of the solver; each cube begins where the coarser one ended."""
 POINTS_AT_ONCE = 1280
@@ -99,6 +100,7 @@ class Inverse:
             (n, 3) float32, scene-linear.
         """
         positions = _interpolate(self._positions, display.T.astype(np.int32))
+        yield
         reached = np.minimum(np.rint(positions.T * (1 << CELL_BITS)), 65535).astype(np.int32)
         wanted = display * np.float32(1.0 / 65535.0)
         missed = np.flatnonzero(np.abs(_interpolate(self._shown, reached) - wanted).max(axis=1) > TOLERANCE)
@@ -120,11 +122,7 @@ def _interpolate(cube: np.ndarray, points: np.ndarray) -> np.ndarray:
         (n, 3) float32.
     """
     cell, whole = points >> CELL_BITS, 1 << CELL_BITS
-    # The place in the cell, with the channel in two bits below it so that sorting keeps them together.
-    first, second, third = ((points & (whole - 1)) << 2) | np.arange(3, dtype=np.int32)[:, None]
-    high, low = np.maximum(first, second), np.minimum(first, second)
-    top, rest = np.maximum(high, third), np.minimum(high, third)
-    middle, bottom = np.maximum(low, rest), np.minimum(low, rest)
+    top, middle, bottom = _sorted(points & (whole - 1))
     corner = STRIDES @ cell
     on_edge = corner + STRIDES[top & 3]
     on_face = on_edge + STRIDES[middle & 3]
@@ -134,6 +132,18 @@ def _interpolate(cube: np.ndarray, points: np.ndarray) -> np.ndarray:
     for point, share in zip((corner, on_edge, on_face, opposite), shares, strict=True):
         values += cube.take(point, axis=0) * (share * np.float32(1.0 / whole))[:, None]
     return values
+
+
+def _sorted(places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Places in a cell, for each point the largest first, with their channel in two bits below them.
+
+    Args:
+        places: (3, n) int32.
+    """
+    first, second, third = (places << 2) | np.arange(3, dtype=np.int32)[:, None]
+    high, low = np.maximum(first, second), np.minimum(first, second)
+    top, rest = np.maximum(high, third), np.minimum(high, third)
+    return top, np.maximum(low, rest), np.minimum(low, rest)
 
 
 _known: OrderedDict[bytes, Inverse] = OrderedDict()
@@ -168,39 +178,45 @@ def _solve_cube(response: Response) -> Generator[None, None, np.ndarray]:
     table = np.ascontiguousarray(response.table.reshape(-1, 3))
     positions = None
     for edge, iterations in ITERATIONS.items():
-        colours = cube(AXIS[:: (SIDE - 1) // (edge - 1)])
+        axis = AXIS[:: (SIDE - 1) // (edge - 1)]
         if positions is None:
-            positions = yield from _nearest_measured(response.table, colours)
+            positions = yield from _nearest_measured(response.table, cube(axis))
         else:
             finer = yield from _refine(positions.reshape(*(edge // 2 + 1,) * 3, 3))
             positions = finer.reshape(-1, 3)
-        for points in pace.slices(len(colours), POINTS_AT_ONCE):
-            positions[points] = yield from _solve(table, positions[points], colours[points], iterations)
+        for points in pace.slices(len(positions), POINTS_AT_ONCE):
+            colours = cube(axis, points)
+            positions[points] = yield from _solve(table, positions[points], colours, iterations)
     return positions
 
 
-def cube(axis: np.ndarray) -> np.ndarray:
-    """Points of a cube, (n**3, 3) float32, the last channel changing fastest."""
-    points = np.empty((len(axis),) * 3 + (3,), np.float32)
-    points[..., 0], points[..., 1], points[..., 2] = axis[:, None, None], axis[:, None], axis
-    return points.reshape(-1, 3)
+def cube(axis: np.ndarray, points: slice = slice(None)) -> np.ndarray:
+    """Points of a cube, (n**3, 3) float32, the last channel changing fastest; or some of them."""
+    numbers = np.arange(*points.indices(len(axis) ** 3))
+    places = np.unravel_index(numbers, (len(axis),) * 3)
+    return np.stack([axis[place] for place in places], axis=1).astype(np.float32, copy=False)
 
 
 def _nearest_measured(table: np.ndarray, colours: np.ndarray) -> Generator[None, None, np.ndarray]:
     """Of every fourth measured point, the darkest whose display colour comes nearest."""
     places = cube(np.arange(0, len(table), 4))
     shown = table[::4, ::4, ::4].reshape(-1, 3)
+    red, green, blue = np.ascontiguousarray(shown.T)
     lengths = (shown**2).sum(axis=1)
     nearest = np.empty((len(colours), 3), np.float32)
     for points in pace.slices(len(colours), COLOURS_AT_ONCE):
-        nearest[points] = places[(lengths - 2.0 * colours[points] @ shown.T).argmin(axis=1)]
+        # No matrix product: numpy would have another thread help, and wait 4 ms for it where processors are busy.
+        nearest[points] = [
+            places[(lengths - r * red - g * green - b * blue).argmin()] for r, g, b in 2.0 * colours[points]
+        ]
         yield
     return nearest
 
 
 def _refine(grid: np.ndarray) -> Generator[None, None, np.ndarray]:
     """A cube with a point more between every two."""
-    for axis in range(3):
+    # The first axis last, when the cube is large: its slices lie together in memory.
+    for axis in (2, 1, 0):
         shape = list(grid.shape)
         shape[axis] = 2 * shape[axis] - 1
         finer = np.empty(shape, grid.dtype)
@@ -250,27 +266,33 @@ def _slopes(table: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.nd
     Returns:
         (n, 3) values and (n, 3, 3) slopes, indexed by point, light's channel, display's channel.
     """
-    cell = np.minimum(positions.astype(np.int32), SIDE - 2)
-    place = positions - cell
-    order = np.argsort(-place, axis=1)
-    corners = np.cumsum(np.column_stack([cell @ STRIDES, STRIDES[order]]), axis=1)
-    edges = np.diff(table[corners], axis=1)
-    values = table[corners[:, 0]] + (edges * np.take_along_axis(place, order, axis=1)[..., None]).sum(axis=1)
-    slopes = np.empty_like(edges)
-    np.put_along_axis(slopes, np.repeat(order[..., None], 3, axis=2), edges, axis=1)
+    cell = np.minimum(positions.T.astype(np.int32), SIDE - 2)
+    places = positions.T - cell
+    points = np.arange(len(positions))
+    reached = STRIDES @ cell
+    values = shown = table.take(reached, axis=0)
+    slopes = np.empty((len(positions), 3, 3), np.float32)
+    for place in _sorted((places * (1 << PLACE_BITS)).astype(np.int32)):
+        channel = place & 3
+        reached = reached + STRIDES[channel]
+        next_shown = table.take(reached, axis=0)
+        edge = next_shown - shown
+        slopes[points, channel] = edge
+        values = values + edge * places[channel, points, None]
+        shown = next_shown
     return values, slopes
 
 
 def _damped_step(slopes: np.ndarray, missing: np.ndarray, damping: np.ndarray) -> np.ndarray:
     """Solve (J J^T + damping) step = J missing for many 3 x 3 matrices at once, by cofactors."""
-    normal = np.einsum("kio,kjo->kij", slopes, slopes)
-    wanted = np.einsum("kio,ko->ki", slopes, missing)
-    a, b, c = (normal[:, axis, axis] + damping for axis in range(3))
-    ab, ac, bc = normal[:, 0, 1], normal[:, 0, 2], normal[:, 1, 2]
-    cofactors = np.empty_like(normal)
-    cofactors[:, 0, 0], cofactors[:, 1, 1], cofactors[:, 2, 2] = b * c - bc**2, a * c - ac**2, a * b - ab**2
-    cofactors[:, 0, 1] = cofactors[:, 1, 0] = ac * bc - ab * c
-    cofactors[:, 0, 2] = cofactors[:, 2, 0] = ab * bc - ac * b
-    cofactors[:, 1, 2] = cofactors[:, 2, 1] = ab * ac - a * bc
-    determinant = (cofactors[:, 0] * normal[:, 0]).sum(axis=1) + cofactors[:, 0, 0] * damping
-    return np.einsum("kij,kj->ki", cofactors, wanted) / np.maximum(determinant, 1e-20)[:, None]
+    # Points last: for matrices as small as these, einsum takes five times as long.
+    red, green, blue = rows = np.ascontiguousarray(slopes.transpose(1, 2, 0))
+    a, b, c = ((row * row).sum(axis=0) + damping for row in rows)
+    ab, ac, bc = ((row * other).sum(axis=0) for row, other in ((red, green), (red, blue), (green, blue)))
+    wanted = (rows * missing.T).sum(axis=1)
+    first = np.stack([b * c - bc * bc, ac * bc - ab * c, ab * bc - ac * b])
+    second = np.stack([first[1], a * c - ac * ac, ab * ac - a * bc])
+    third = np.stack([first[2], second[2], a * b - ab * ab])
+    determinant = a * first[0] + ab * first[1] + ac * first[2]
+    steps = [(cofactors * wanted).sum(axis=0) for cofactors in (first, second, third)]
+    return np.stack(steps / np.maximum(determinant, 1e-20), axis=1)
