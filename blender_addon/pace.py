@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How finely long work is cut, so that a slice of it is short on a slow machine too.
 
-Every long work is a generator that pauses after each slice. It knows how much makes a slice of about a millisecond on
-the machine that it was measured on, and asks `fit` how much of that it may do here and now; `step` finds that out.
+Every long work is a generator that pauses after each slice. It knows how much makes a slice of about half a millisecond
+on the machine that it was measured on, and asks `fit` how much of that it may do here and now; `step` finds that out.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ NEWEST = 0.1
 """Weight of the newest slice in what a slice usually takes."""
 UNUSUAL = 4.0
 """Times as long as usual, which few slices take."""
-SHORTEST_S = 0.0004
+SHORTEST_S = 0.0006
 """A slice that is usually shorter still may take this times `UNUSUAL`: what a cold cache or another program costs does
-not shrink with the slice."""
+not shrink with the slice. In a virtual machine one of some thousand slices takes 2 ms longer, whatever it does."""
 
 # Time that the system gives to other programs is not this work's; but Windows counts a thread's own in steps of 16 ms.
 _now = time.perf_counter if sys.platform == "win32" else time.thread_time

@@ -23,8 +23,8 @@ from ..protocol.planes import new_digest, raw_bytes
 
 FOLDER = "renders"
 TABLE = "planes.json"
-BYTES_AT_ONCE = 1 << 20
-"""Pixels hashed between two pauses; a little more than a millisecond."""
+BYTES_AT_ONCE = 1 << 19
+"""Pixels hashed between two pauses; about half a millisecond."""
 
 Planes = Mapping[PlaneName, np.ndarray]
 Digests = dict[str, str]

@@ -11,9 +11,9 @@ from .. import pace
 
 SAMPLES = 4
 """Samples across a cell of pixels that becomes one pixel; 16 in all are averaged."""
-PIXELS_AT_ONCE = 1 << 12
+PIXELS_AT_ONCE = 1 << 11
 MASK_PIXELS_AT_ONCE = 1 << 19
-"""Small pixels averaged, and pixels of a mask looked at, between two pauses; about a millisecond."""
+"""Small pixels averaged, and pixels of a mask looked at, between two pauses; about half a millisecond."""
 
 
 def shrink(picture: np.ndarray, longest: int) -> Generator[None, None, np.ndarray]:

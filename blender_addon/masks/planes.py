@@ -20,10 +20,10 @@ from . import cryptomatte
 from .cryptomatte import Channel, Layer, Owners, Rank
 from .picked import Part, Role
 
-BAND_WORK = 1 << 17
+BAND_WORK = 1 << 16
 WORK_OF_A_PIXEL = 16
-"""Between two pauses rows are worked on whose pixels are worth `BAND_WORK`, about a millisecond: each costs this, and 1
-more for each part."""
+"""Between two pauses rows are worked on whose pixels are worth `BAND_WORK`, about half a millisecond: each costs this,
+and 1 more for each part."""
 PLANES = {Role.PROTECTED: PlaneName.PROTECTED, Role.FREE: PlaneName.FREE, Role.GARMENT: PlaneName.GARMENT}
 """Roles in the order in which they take their pixels -> the plane that each becomes."""
 PASS_WORDS = {Layer.OBJECT: "Cryptomatte object", Layer.MATERIAL: "Cryptomatte material"}

@@ -17,8 +17,8 @@ from ..protocol import ErrorCode, MakeRealError
 
 UNSAFE_BYTES = 1 << 20
 """Written before the system is asked to bring it to the disk."""
-FREED_AT_ONCE = 16 << 20
-"""Bytes given back between two pauses; about a millisecond."""
+FREED_AT_ONCE = 8 << 20
+"""Bytes given back between two pauses; about half a millisecond."""
 
 Piece = bytes | tuple[int, bytes]
 """The next bytes of a file; or others, of the same number, for a place in it that was written already."""

@@ -20,8 +20,8 @@ HEAD_BYTES = 26
 """Up to the colour type: signature, chunk head, width, height, bit depth, colour type."""
 COLOR_TYPES = {1: 0, 3: 2, 4: 6}
 """Channels -> colour type: grey, RGB, RGBA."""
-BYTES_AT_ONCE = 1 << 17
-"""Pixels compressed between two pauses; about a millisecond."""
+BYTES_AT_ONCE = 1 << 16
+"""Pixels compressed between two pauses; about half a millisecond."""
 MACHINE_MADE = {
     "XML:com.adobe.xmp": """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description

@@ -19,7 +19,7 @@ from .source import Source
 from .view_inverse import POINTS_AT_ONCE, Inverse, invert
 
 PIXELS_AT_ONCE = POINTS_AT_ONCE
-"""Between two pauses, which an inverted colour itself makes more of; about a millisecond."""
+"""Between two pauses, which an inverted colour itself makes more of; about half a millisecond."""
 STEP = 65535.0 / 255.0
 """One step of an 8-bit display in 16-bit values."""
 

@@ -148,6 +148,15 @@ def test_a_result_enters_the_compositor_without_being_read(
     assert Path(bpy.path.abspath(image.filepath)).name == "linear_0001.exr"
 
 
+def test_a_tick_has_room_for_a_slice_and_an_interruption(addon: Callable) -> None:
+    pace, slices = addon("pace"), iter(lambda: None, 0)
+    for _ in range(100):
+        pace.step(slices)
+    now = time.perf_counter()
+    assert not pace.has_room(now + 0.002), "however short slices are"
+    assert pace.has_room(now + addon("session.pump").TICK_BUDGET_S)
+
+
 def test_slow_slices_become_smaller_and_quick_ones_larger(addon: Callable) -> None:
     pace = addon("pace")
     amounts: list[int] = []
