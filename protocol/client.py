@@ -38,6 +38,7 @@ from .messages import (
     Welcome,
 )
 from .planes import PlaneName
+from .received import Received
 from .request import TranslationRequest
 from .transfer import Upload
 
@@ -81,12 +82,13 @@ class Client:
         self._hello = Hello((PROTOCOL_VERSION, PROTOCOL_VERSION), name)
         self._find = find
         self._events: list[Event] = []
-        self._jobs = Jobs(self._events.append)
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._received = Received(self._context)
+        self._jobs = Jobs(self._events.append, self._received.hold)
         self._retry_s = FIRST_RETRY_S
         self._retry_at = 0.0
         self._is_outage_told = False
         self._is_hello_sent = False
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._open(connection)
 
     def submit(
@@ -129,6 +131,12 @@ class Client:
     def acknowledge(self, job_id: str) -> None:
         """Tell the supervisor that the result was taken and may be forgotten."""
         self._jobs.request(Acknowledge(job_id))
+
+    def let_go(self, job_id: str) -> None:
+        """Give the memory of a job's result back, in ZeroMQ's thread. Drop its arrays first: the caller's own thread
+        would take milliseconds for a large picture.
+        """
+        self._received.let_go(job_id)
 
     def release(self) -> bool:
         """Ask the supervisor to free the device's memory; `pong` tells whether it did, and it does nothing

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Finished:
-    """A job's result arrived whole. Its arrays are read-only."""
+    """A job's result arrived whole. Its arrays are read-only; `Client.let_go` gives their memory back."""
 
     job_id: str
     planes: dict[PlaneName, NDArray[Any]]

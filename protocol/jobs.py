@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from .errors import ErrorCode, MakeRealError
 from .events import Event, Finished
@@ -24,6 +24,8 @@ QUIET_S = 10.0
 
 Send = Callable[[Message, memoryview | None], bool]
 """Hands a message and its buffer on; False if that is not possible now."""
+Hold = Callable[[str, Sequence[memoryview]], None]
+"""Takes a job's id and what was received for it, as `Received.hold` does."""
 
 
 class Jobs:
@@ -31,12 +33,14 @@ class Jobs:
 
     Args:
         emit: Takes each event for the client's owner.
+        hold: Takes the buffers of each result before it is told.
     """
 
-    def __init__(self, emit: Callable[[Event], None]) -> None:
+    def __init__(self, emit: Callable[[Event], None], hold: Hold) -> None:
         self.limits = Limits()
         """What the supervisor accepts; the defaults before the handshake."""
         self._emit = emit
+        self._hold = hold
         self._uploads: dict[str, Upload] = {}
         self._downloads: dict[str, Download] = {}
         self._damaged: set[str] = set()
@@ -218,6 +222,7 @@ class Jobs:
             try:
                 if download.advance():
                     self._finished.add(job_id)
+                    self._hold(job_id, download.buffers)
                     self._end(Finished(job_id, download.planes(), download.result))
             except MakeRealError as error:
                 self._take_damage(error)

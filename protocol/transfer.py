@@ -136,7 +136,7 @@ class Download:
 
     def __init__(self, result: Result, buffers: Sequence[memoryview]) -> None:
         self.result = result
-        self._buffers = buffers
+        self.buffers = buffers
         self._hash = SlicedHash(buffers)
 
     def advance(self) -> bool:
@@ -154,5 +154,5 @@ class Download:
 
     def planes(self) -> dict[PlaneName, NDArray[Any]]:
         """The checked planes, read-only, in the memory that received them."""
-        pairs = zip(self.result.planes, self._buffers, strict=True)
+        pairs = zip(self.result.planes, self.buffers, strict=True)
         return {spec.name: view(spec, buffer) for spec, buffer in pairs}

@@ -258,8 +258,10 @@ class Conductor:
             case ev.Acknowledge(job_id):
                 if self._client:
                     self._client.acknowledge(job_id)
-            case ev.ForgetJob():
+            case ev.ForgetJob(job_id):
                 self._work.give_up()
+                if self._client:
+                    self._client.let_go(job_id)
 
     def _start_process(self) -> None:
         launch = self._launch()

@@ -8,6 +8,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -397,6 +398,41 @@ def test_a_result_that_comes_twice_is_told_once_unless_asked_for(start: Start, c
     assert not any(isinstance(event, Finished) for event in events)
     client.query(job_id)
     run(client, server, until=has(Finished))
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="tells its memory on Linux alone")
+def test_the_memory_of_a_result_is_given_back_when_it_is_let_go(start: Start, connect: Connect) -> None:
+    """Not when its last array is dropped, for that would take its thread milliseconds."""
+
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    server = start()
+    client = connect(server.connection)
+    # Less than 32 MiB the C library may keep for itself.
+    size = 48 << 20
+    job_id = client.submit(REQUEST, {PlaneName.IMAGE: np.zeros((4096, size // 4096 // 3, 3), np.uint8)})
+    finished: Finished | None = finish(client, server, job_id)
+    assert finished
+    before = resident()
+    finished = None
+    assert before - resident() < size / 2
+    client.let_go(job_id)
+    deadline = time.monotonic() + 10.0
+    while before - resident() < size / 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_arrays_outlive_the_result_that_was_let_go(start: Start, connect: Connect) -> None:
+    server = start()
+    client = connect(server.connection)
+    job_id = client.submit(REQUEST, picture())
+    finished = finish(client, server, job_id)
+    client.let_go(job_id)
+    client.let_go(job_id)
+    client.close()
+    assert np.array_equal(finished.planes[PlaneName.IMAGE], 200 - server.received[job_id][PlaneName.IMAGE])
 
 
 # Cancel
