@@ -75,10 +75,18 @@ class _Part:
         self._number: int | None = None
         self._offsets: tuple[int, ...] = ()
         self._last: tuple[tuple[int, int], np.ndarray] = ((0, 0), np.empty((0, self.line_bytes), np.uint8))
-        columns = np.cumsum([0, *(dtype.itemsize * self.width for dtype in types.values())])
-        self.channels = {
+        self._types = types
+
+    def channels(self) -> dict[str, Channel]:
+        """Its channels by their names.
+
+        A part does not keep them, for they keep it: a ring of both, and all the lines that it remembers, would stay
+        until Python looks for such rings, in the middle of something else.
+        """
+        columns = np.cumsum([0, *(dtype.itemsize * self.width for dtype in self._types.values())])
+        return {
             name: Channel(self, int(column), dtype)
-            for (name, dtype), column in zip(types.items(), columns, strict=False)
+            for (name, dtype), column in zip(self._types.items(), columns, strict=False)
         }
 
     def read_table(self, reader: _Reader, number: int | None) -> None:
@@ -188,7 +196,9 @@ def opened(path: Path) -> Iterator[dict[str, Channel]]:
     with file:
         parts = _read_parts(_Reader(path, file))
         yield {
-            _full_name(part.name, name): channel for part in parts for name, channel in part.channels.items()
+            _full_name(part.name, name): channel
+            for part in parts
+            for name, channel in part.channels().items()
         }
 
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import gc
 import struct
+import weakref
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -101,6 +103,20 @@ def test_reads_known_arrays(addon: Callable, tmp_path: Path, compression: str, p
     for key, array in expected.items():
         assert found[key].dtype == array.dtype
         assert np.array_equal(found[key], array), key
+
+
+def test_what_was_read_is_given_back_at_once(addon: Callable, tmp_path: Path) -> None:
+    """Not when Python next collects its garbage: of a 4K render that takes it milliseconds."""
+    path = tmp_path / "known.exr"
+    path.write_bytes(exr_file({"": arrays(0)}, "NONE"))
+    gc.disable()
+    try:
+        with addon("picture.exr").opened(path) as channels:
+            alive = [weakref.ref(channel) for channel in channels.values()]
+            del channels
+        assert [reference() for reference in alive] == [None] * 3
+    finally:
+        gc.enable()
 
 
 def test_every_truncation_and_many_damages_give_the_one_error(addon: Callable, tmp_path: Path) -> None:
