@@ -45,6 +45,8 @@ class Collected:
             reproduces: The entry that it shall repeat.
         """
 
+        preparing = results.prepare(self.target)
+
         def store(finished: Finished) -> Storing:
             told = finished.result
             recipe = told.recipe
@@ -55,12 +57,12 @@ class Collected:
             # An unsaved file may have been saved meanwhile, and its history moved beside it.
             target = replace(self.target, folder=places.follow(self.target.folder))
             recorder = Recorder(target, request, self.planes, self.when, cell, reproduces)
-            problem = yield from results.store(target, picture, recorder.record)
+            problem = yield from results.store(target, picture, recorder.record, preparing)
             yield from pace.next_tick()
             shelf.result_arrived(target)
             return problem
 
-        return Ticket(request, self.planes, store, self.remarks)
+        return Ticket(request, self.planes, store, preparing, self.remarks)
 
 
 T = TypeVar("T")

@@ -24,6 +24,13 @@ STEP = 65535.0 / 255.0
 """One step of an 8-bit display in 16-bit values."""
 
 
+def prepare(source: Source) -> Generator[None, None, None]:
+    """What `lines` does first, with pauses: under a view that was not seen lately it takes a while."""
+    if source.response.is_invertible:
+        yield
+        yield from invert(source.response)
+
+
 def lines(picture: np.ndarray, source: Source) -> Iterator[np.ndarray | None]:
     """The light of a result.
 

@@ -84,12 +84,21 @@ def destination(
     )
 
 
+def prepare(target: Destination) -> Generator[None, None, None]:
+    """What of `store` needs no result, with pauses."""
+    if target.use_compositor:
+        yield from recovery.prepare(target.source)
+
+
 def store(
-    target: Destination, picture: Picture, record: Record
+    target: Destination, picture: Picture, record: Record, preparing: Iterator[None]
 ) -> Generator[str | None, None, MakeRealError | None]:
     """Write the result's files, then show it. Pauses between steps of a millisecond or so; Blender's decoding of the
     picture is one step however large it is. Once the files are written it also waits for what holds Blender's data,
     and says what that is.
+
+    Args:
+        preparing: What `prepare` returned, wherever it stands.
 
     Returns:
         None, or why the picture, which is safe and shown, is not in the compositor: UNSUPPORTED_VIEW,
@@ -122,6 +131,7 @@ def store(
     if not target.use_compositor:
         return None
     try:
+        yield from preparing
         yield from _write_linear(paths, target, picture, recipe)
         yield from compositor.insert(lambda: scene_of(target), paths, target.frame)
         yield from _undo_step(target, "Make Real in Compositor")

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a job has Blender's own thread do: first its render is collected, and in the end its result is stored.
+"""What a job has Blender's own thread do: first its render is collected, and in the end its result is stored. What the
+latter can do without the result is begun in between, while the backend computes.
 
-Both are done a slice at a time. Nothing here knows Blender: where a picture goes to is the ticket's own affair.
+All is done a slice at a time. Nothing here knows Blender: where a picture goes to is the ticket's own affair.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ Storing = Generator[str | None, None, MakeRealError | None]
 """Takes a result home, a few milliseconds of work at a time; returns what could not be done although the picture is
 safe, raises MakeRealError when it is not. A pause in which it cannot go on says what it waits for."""
 
+Preparing = Generator[None, None, None]
+"""Does what of storing needs no result, a few milliseconds of work at a time."""
+
 
 @dataclass(frozen=True)
 class Ticket:
@@ -26,12 +30,14 @@ class Ticket:
 
     Args:
         store: Begins to take the result home.
+        preparing: May be begun before that; `store` goes on with it.
         remarks: Sentences on what is missing although the picture can be made.
     """
 
     request: TranslationRequest
     planes: dict[PlaneName, np.ndarray] = field(repr=False)
     store: Callable[[Finished], Storing]
+    preparing: Preparing = field(repr=False)
     remarks: tuple[str, ...] = ()
 
 
@@ -39,8 +45,8 @@ Collecting = Generator[None, None, Ticket]
 """Reads a render that was saved, a few milliseconds of work at a time. Between two steps the artist may undo, or open
 another file: it holds nothing of Blender's data. Raises MakeRealError."""
 
-Steps = Generator[str | None, None, ev.Event]
-"""Either of them, and what it has brought about."""
+Steps = Generator[str | None, None, ev.Event | None]
+"""Any of them, and what it has brought about."""
 
 
 class Work:
@@ -91,7 +97,8 @@ class Work:
         try:
             held_by = pace.step(self._steps) or ""
         except StopIteration as end:
-            self._steps = None
+            # The backend starts or computes next; meanwhile there is time.
+            self._steps = self.ticket.preparing if isinstance(end.value, ev.Collected) else None
             return end.value
         except MakeRealError as problem:
             self._steps = None

@@ -121,7 +121,8 @@ def test_large_pictures_are_given_back_one_by_one(addon: Callable) -> None:
 
     sent, received = plane(), plane()
     alive = [weakref.ref(sent), weakref.ref(received)]
-    ticket = work.Ticket(protocol.TranslationRequest(), {"image": sent}, lambda _finished: iter(()))
+    request, nothing = protocol.TranslationRequest(), (_ for _ in ())
+    ticket = work.Ticket(request, {"image": sent}, lambda _finished: iter(()), nothing)
     job = work.Work()
     job.ticket, job.finished = ticket, protocol.Finished("job", {"image": received}, None)
     del sent, received, ticket

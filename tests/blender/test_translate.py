@@ -532,7 +532,7 @@ def test_storing_that_is_given_up_leaves_no_file(
     picture = results.Picture(np.zeros((48, 64, 3), np.uint16), {}, {}, {})
     folder = tmp_path / "make_real" / "Scene"
     target = results.destination(garment_scene, folder, None)
-    storing = results.store(target, picture, lambda _paths, _picture: iter(()))
+    storing = results.store(target, picture, lambda _paths, _picture: iter(()), iter(()))
     for _ in range(3):
         next(storing)
     assert files(folder)
@@ -554,6 +554,49 @@ def test_disabling_the_extension_ends_everything(
         time.sleep(0.02)
     bpy.ops.preferences.addon_enable(module=addon("").__name__)
     assert addon("session.pump").session().phase == "stopped"
+
+
+def solved_views(addon: Callable, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Grows by where the job is, whenever a view begins to be inverted and is inverted."""
+    inverse, solved = addon("picture.view_inverse"), []
+    solve = inverse._solve_cube
+
+    def watched(response):
+        solved.append("begun")
+        positions = yield from solve(response)
+        solved.append(addon("session.pump").session().job.stage)
+        return positions
+
+    monkeypatch.setattr(inverse, "_solve_cube", watched)
+    return solved
+
+
+def test_a_view_is_inverted_while_the_backend_computes(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    garment_scene.view_settings.exposure = 0.07
+    solved = solved_views(addon, monkeypatch)
+    backend("slow")
+    bpy.ops.make_real.translate()
+    pump_until(addon, lambda _session: len(solved) == 2)
+    assert solved[1] != "storing"
+
+
+def test_a_view_that_is_being_inverted_when_the_result_arrives_is_inverted_once(
+    addon: Callable, garment_scene: bpy.types.Scene, backend: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    garment_scene.view_settings.exposure = 0.08
+    backend("invert")
+    assert translate_and_wait(addon).problem is None
+    garment_scene.view_settings.exposure = 0.09
+    solved = solved_views(addon, monkeypatch)
+    results, shown = addon("picture.results"), []
+    show = results.show
+    monkeypatch.setattr(results, "show", lambda *values: (shown.append(len(solved)), show(*values))[1])
+    assert translate_and_wait(addon).problem is None
+    assert solved == ["begun", "storing"]
+    assert shown == [1], "the artist sees the picture before"
+    assert addon("compositor").is_inserted(garment_scene)
 
 
 def test_ticks_are_short(addon: Callable, garment_scene: bpy.types.Scene, backend: Callable) -> None:
