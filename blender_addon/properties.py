@@ -67,7 +67,7 @@ class MakeRealSettings(bpy.types.PropertyGroup):
     detail: _number(
         "detail",
         "Detail",
-        "How much of the render's finest detail the garment gets back at the end: 1 is as crisp as rendered, "
+        "How much of the render's finest detail is given back at the end: 1 is as crisp as rendered, "
         "0.5 as a lens would draw it",
     )
     seed: _number("seed", "Seed", "Which of the variations; it matters where Variation is above 0", int)

@@ -41,7 +41,7 @@ class TranslationRequest:
         texture_lock: Amount of texture-preserving attention control inside the garment, 0..1. Since 1.0.
         texture_steps: Part of the denoising steps under attention control (the paper's gamma), 0..1.
             Since 1.0.
-        detail: Amount of the autoencoder's residual taken back from the render inside the garment, 0..1: at 1
+        detail: Amount of the autoencoder's residual taken back from the render, 0..1: at 1
             every thread is as crisp as rendered, at a half as a lens would draw it. Since 1.0.
         seed: Which of the variations, 0..2^31 - 1; without effect while `variation` is 0. Since 1.1.
         variation: Part of the inverted noise that a random one replaces, 0..1: how far this seed's picture
@@ -52,8 +52,8 @@ class TranslationRequest:
     """
 
     model: str = "starter"
-    steps: int = 20
-    garment_strength: float = 0.3
+    steps: int = 12
+    garment_strength: float = 0.5
     rest_strength: float = 0.0
     guidance_scale: float = 7.5
     texture_lock: float = 1.0

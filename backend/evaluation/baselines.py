@@ -32,7 +32,7 @@ from .injection import Injection
 
 GUIDANCE_SCALE = 7.5
 """Default of the released code, and of plug-and-play."""
-RELEASED_STEPS, RELEASED_TEXTURE_STEPS = 50, 0.9
+RELEASED_STEPS, RELEASED_STRENGTH, RELEASED_TEXTURE_STEPS = 50, 0.3, 0.9
 FEATURE_STEPS, ATTENTION_STEPS = 0.8, 0.5
 """Parts of the denoising under plug-and-play's two injections."""
 

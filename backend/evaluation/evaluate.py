@@ -92,9 +92,9 @@ def time_methods(plan: Plan, options: Options) -> None:
     path = plan.out / "seconds.json"
     known = read_seconds(plan.out)
     for method in plan.methods:
-        run = METHODS[method].run
-        run(bench, subjects[:1], plan.strength, 0)
-        known[method] = [run(bench, [subject], plan.strength, 0)[0].seconds for subject in subjects]
+        run, strength = METHODS[method].run, plan.runs(method)[0].strength
+        run(bench, subjects[:1], strength, 0)
+        known[method] = [run(bench, [subject], strength, 0)[0].seconds for subject in subjects]
         path.write_text(json.dumps(known, indent=1))
 
 

@@ -25,7 +25,7 @@ from backend.translation.text import Conditioning, load_text_encoders
 from protocol.planes import PlaneName
 from protocol.request import TranslationRequest
 
-from .baselines import RELEASED_STEPS, Latents, plug_and_play, released, sdedit
+from .baselines import RELEASED_STEPS, RELEASED_STRENGTH, Latents, plug_and_play, released, sdedit
 from .photographing import photograph
 
 WANTED, UNWANTED = "a photo", "a render"
@@ -153,11 +153,13 @@ class Method:
         run: From (bench, subjects of one size, strength, seed) to their outcomes.
         random: Whether the seed matters.
         swept: Whether its curve over the strength is drawn.
+        strength: Of its row, where it is a procedure with a strength of its own; None: everyone's.
     """
 
     run: Run
     random: bool = False
     swept: bool = False
+    strength: float | None = None
 
 
 def _nothing(_bench: Bench, subjects: Sequence[Subject], _strength: float, _seed: int) -> list[Outcome]:
@@ -234,13 +236,15 @@ METHODS: dict[str, Method] = {
             )
         ),
         swept=True,
+        strength=RELEASED_STRENGTH,
     ),
     "released_inversion_fixed": Method(
         _latents(
             lambda bench, latents, walk, seed: released(
                 bench.translator.model, latents, walk, descending=False
             )
-        )
+        ),
+        strength=RELEASED_STRENGTH,
     ),
     "ours": Method(_ours(), swept=True),
     "ours_no_positive": Method(_ours(lambda bench: bench.without_positive)),

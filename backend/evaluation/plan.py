@@ -24,7 +24,7 @@ class Plan:
         methods: Rows.
         renders: Pictures of the rows.
         swept: Pictures of the curve over the strength, some of `renders`.
-        strength: Of the rows.
+        strength: Of the rows whose method has none of its own.
         strengths: Of the curve.
         seeds: Random seeds of the methods that draw.
     """
@@ -39,8 +39,11 @@ class Plan:
 
     def runs(self, method: str) -> list[RunFolder]:
         """The runs of a row."""
-        seeds = self.seeds if method in METHODS and METHODS[method].random else 1
-        return [RunFolder(self.out, method, self.strength, seed) for seed in range(seeds)]
+        known = (METHODS | CONTROLS)[method]
+        strength = self.strength if known.strength is None else known.strength
+        return [
+            RunFolder(self.out, method, strength, seed) for seed in range(self.seeds if known.random else 1)
+        ]
 
     @property
     def scored(self) -> tuple[str, ...]:

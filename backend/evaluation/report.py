@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from .baselines import RELEASED_STRENGTH
 from .checks import check
 from .features import PictureFeatures
 from .generate import FIDELITY_COLUMNS, RunFolder
@@ -123,6 +124,7 @@ def to_markdown(content: dict[str, Any]) -> str:
     head = (
         f"{about['renders']} renders ({about['patches']} patches of cloth), {about['photos']} photos"
         f" ({about['photo_patches']}); model `{about['model']}`, strength {about['strength']:g},"
+        f" the released procedure's {RELEASED_STRENGTH:g};"
         f" {about['steps']} steps, rivals' {about['rival_steps']}; {about['device']}, {about['date']}."
         f" In brackets: 95 % of {about['replicates']} bootstrap draws. Seconds {about['seconds']}."
         f"\n\n    {about['command']}"

@@ -11,14 +11,20 @@ the network drew beside it, n, stays, be it a fold, the fall of light, or yarn:
 
     x_out = alpha x_render + beta + n        x_out <- x_render + n        x in L, c
 
-The low band of c is the render's altogether:
+The low band of c is the render's altogether, and that of L where the light is to stay:
 
-    c_out <- c_out + blur(c_render - c_out)
+    x_out <- x_out + blur(x_render - x_out)
+
+Finer variation is a print where the render's own c varies more around a pixel than the network's differs from it, and
+then comes back by the Wiener gate that `detail` uses; elsewhere it is yarn and lint, and stays:
+
+    n = c_out - c_render        p = c_render - blur(c_render)        c_out <- c_out - <p, p> / (<p, p> + <n, n>) n
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from functools import lru_cache, partial
 
 import torch
 from jaxtyping import Float
@@ -33,6 +39,8 @@ DARK = 0.05
 """Lightness added below the ratio, so that black cloth has no wild chromaticity."""
 FLAT = 1e-4
 """Variance below which a region has no contrast to speak of: (2.5 / 255) squared."""
+FAINT = 1e-6
+"""Energy of chromaticity below which there is no print: (0.3 / 255) squared."""
 
 LINEAR_TO_CONE = (
     (0.4122214708, 0.5363325363, 0.0514459929),
@@ -50,17 +58,21 @@ def keep_colour(
     output: Float[Tensor, "1 3 height width"],
     render: Float[Tensor, "1 3 height width"],
     mask: Float[Tensor, "1 1 height width"],
+    light: bool = False,
 ) -> Float[Tensor, "1 3 height width"]:
     """The output with the render's chromaticity in the large and its contrasts inside the mask.
 
     Args:
         output, render: Display-referred sRGB, 0..1.
         mask: Coverage of the region, 0..1.
+        light: Whether the low band of the lightness is kept too.
     """
     wanted = _material(render)
     kept = _keep_contrast(_material(output), wanted, mask)
-    drift = masked_blur(wanted[:, 1:] - kept[:, 1:], mask, RELATIVE_SIGMA * max(output.shape[-2:]))
-    lightness, chromaticity = kept[:, :1].clamp_min(0), kept[:, 1:] + drift
+    low = partial(masked_blur, mask=mask, sigma=RELATIVE_SIGMA * max(output.shape[-2:]))
+    drift = low(wanted - kept)
+    lightness = (kept[:, :1] + light * drift[:, :1]).clamp_min(0)
+    chromaticity = _keep_print(kept[:, 1:] + drift[:, 1:], wanted[:, 1:], low)
     coloured = from_oklab(torch.cat([lightness, chromaticity * (lightness + DARK)], dim=1))
     return output + mask * (coloured.clamp(0, 1) - output)
 
@@ -85,6 +97,17 @@ def _keep_contrast(
     own, pattern = drawn - mean(drawn), wanted - mean(wanted)
     slope = (mean(own * pattern) + FLAT) / (mean(pattern.square()) + FLAT)
     return own + mean(wanted) + (1 - slope) * pattern
+
+
+def _keep_print(
+    drawn: Float[Tensor, "1 2 height width"],
+    wanted: Float[Tensor, "1 2 height width"],
+    low: Callable[[Tensor], Tensor],
+) -> Float[Tensor, "1 2 height width"]:
+    """The chromaticity that was drawn, and the wanted one where that varies more than the two differ."""
+    beside, pattern = drawn - wanted, wanted - low(wanted)
+    added, printed = (low(plane.square().sum(1, keepdim=True)) for plane in (beside, pattern))
+    return drawn - printed / (printed + added + FAINT) * beside
 
 
 def to_oklab(image: Float[Tensor, "1 3 height width"]) -> Float[Tensor, "1 3 height width"]:

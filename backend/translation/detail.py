@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Detail that the latents cannot carry, taken back from the render inside the garment.
+"""Detail that the latents cannot carry, taken back from the render.
 
 Let s be the render, a = D(E(s)) its round trip through the autoencoder and o the decoded output. The residual
 r = s - a is what no latent holds: thread, stitch, small print. Adding r to o is right where the network left
@@ -14,9 +14,9 @@ Gaussians of 1, 2 and 4 pixels), and in each band the round trip explains the ou
 The part that is the render's pattern is exchanged for the render's own, as bright as the new light makes it,
 and as far as the render has more to say there than the network (a Wiener gate):
 
-    out_b   = o_b + amount * mask * g (l s_b - alpha a_b)
+    out_b   = o_b + amount * g (l s_b - alpha a_b)
     g       = <s_b, s_b> / (<s_b, s_b> + <n, n>)          l = o_low / a_low
-    out_low = o_low + amount * mask * (s_low - a_low)
+    out_low = o_low + amount * (s_low - a_low)
 
 Prints and seams, strong in the render, come back as sharp as rendered. Folds and light live in the low band,
 and cloth grain where the render is flat: both stay the network's. With an unchanged latent o = a, so
@@ -47,7 +47,6 @@ def restore_detail(
     output: Float[Tensor, "1 3 height width"],
     round_trip: Float[Tensor, "1 3 height width"],
     render: Float[Tensor, "1 3 height width"],
-    mask: Float[Tensor, "1 1 height width"],
     amount: float,
 ) -> Float[Tensor, "1 3 height width"]:
     """The output with the render's fine structure, values 0..1.
@@ -56,21 +55,20 @@ def restore_detail(
         output: Decoded result of the translation.
         round_trip: Decoded latents of the render.
         render: What was encoded.
-        mask: Coverage of the garment, 0..1.
         amount: The request's `detail`, 0..1.
     """
     bands = zip(*(_bands(image) for image in (output, round_trip, render)), strict=True)
     *fine, (o_low, a_low, s_low) = bands
     light = (_luma(o_low) + NOISE_FLOOR) / (_luma(a_low) + NOISE_FLOOR)
     light = light.clamp(*LIGHT_RANGE)
-    restored: Tensor = output + amount * mask * (s_low - a_low)
+    restored: Tensor = output + amount * (s_low - a_low)
     for (o, a, s), sigma in zip(fine, SIGMAS, strict=True):
         alpha = (_inner(o, a, sigma) + NOISE_FLOOR) / (_inner(a, a, sigma) + NOISE_FLOOR)
         alpha = alpha.clamp(0, max(LIGHT_RANGE))
         drawn = o - alpha * a
         rendered = _inner(s, s, sigma) + NOISE_FLOOR
         gate = rendered / (rendered + _inner(drawn, drawn, sigma))
-        restored = restored + amount * mask * gate * (light * s - alpha * a)
+        restored = restored + amount * gate * (light * s - alpha * a)
     return restored.clamp(0, 1)
 
 

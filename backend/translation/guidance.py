@@ -26,7 +26,7 @@ from torch import Tensor
 
 from .model import Model
 
-REFERENCE_CONTRAST = 0.055
+REFERENCE_CONTRAST = 0.05
 """c, the root mean square between the two predictions at which w = 7.5 is a clear and bearable effect."""
 
 

@@ -268,10 +268,11 @@ class Translator:
                 if source.round_trip is None:
                     round_trips.append(autoencoder.decode(source.latents[0][number, None], plan.area, fast))
                 done()
-                restored = restore_detail(output, round_trips[number], render, garment, request.detail)
-                # Apart, so that no colour of the garment bleeds into the backdrop's, nor the other way.
-                for region in (garment, 1 - garment):
-                    restored = keep_colour(restored, render, region)
+                restored = restore_detail(output, round_trips[number], render, request.detail)
+                # Apart, so that no colour of the garment bleeds into the backdrop's, nor the other way. New light is
+                # for the cloth: on a plain backdrop it is a cloud, and around the garment a halo.
+                restored = keep_colour(restored, render, garment)
+                restored = keep_colour(restored, render, 1 - garment, light=True)
                 elements, seen = compose(picture, work.paste(picture, restored), work.coverage[number])
                 finished.append((elements, compare(picture.seen, seen, picture.garment, boxes[number])))
                 done()

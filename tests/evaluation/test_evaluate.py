@@ -161,7 +161,7 @@ def test_no_op_is_the_render_and_ours_leaves_the_rest(finished):
 
 def test_what_is_there_is_not_made_again_and_what_a_kill_broke_is(finished):
     out, common = finished
-    folder = out / "results" / "sdedit" / "0.30" / "seed1"
+    folder = out / "results" / "sdedit" / f"{TranslationRequest.garment_strength:.2f}" / "seed1"
     lines = (folder / "results.jsonl").read_text().splitlines(keepends=True)
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*.png")}
     (folder / "results.jsonl").write_text(lines[0] + lines[1][:40])

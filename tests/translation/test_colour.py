@@ -61,6 +61,32 @@ def test_a_fold_that_the_network_drew_stays(render: Tensor) -> None:
     assert drawn.max() - drawn.min() > 0.9 * fold.max()
 
 
+def test_where_the_light_is_to_stay_a_halo_goes(render: Tensor) -> None:
+    across = torch.linspace(-1, 1, 96)[None, None, None]
+    halo = (render + 0.1 * torch.exp(-((across / 0.5) ** 2))).clamp(0, 1)
+    kept = keep_colour(halo, render, WHOLE, light=True)
+    assert (kept - render).abs().mean() < 0.2 * (halo - render).abs().mean()
+    assert (kept - render).abs().mean() < 0.3 * (keep_colour(halo, render, WHOLE) - render).abs().mean()
+
+
+def test_a_prints_colours_come_back_and_yarn_stays() -> None:
+    noise = 0.02 * torch.randn(1, 2, 96, 96, generator=torch.Generator().manual_seed(0))
+
+    def with_noise(image: Tensor) -> Tensor:
+        lab = to_oklab(image)
+        return from_oklab(torch.cat([lab[:, :1], lab[:, 1:] + noise], dim=1)).clamp(0, 1)
+
+    plain = torch.full((1, 3, 96, 96), 0.5)
+    lint = with_noise(plain)
+    assert chroma_error(keep_colour(lint, plain, WHOLE), plain) > 0.8 * chroma_error(lint, plain)
+    squares = (torch.arange(96) // 8 % 2).bool()
+    squares = squares[:, None] ^ squares[None]
+    blue, cream = (torch.tensor(c).view(1, 3, 1, 1) for c in ((0.2, 0.3, 0.5), (0.8, 0.75, 0.6)))
+    printed = torch.where(squares, blue, cream)
+    drifted = with_noise(printed)
+    assert chroma_error(keep_colour(drifted, printed, WHOLE), printed) < 0.5 * chroma_error(drifted, printed)
+
+
 def test_an_empty_region_changes_nothing(render: Tensor) -> None:
     assert torch.equal(keep_colour(render * 0.7, render, 0 * WHOLE), render * 0.7)
 

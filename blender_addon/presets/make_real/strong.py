@@ -3,8 +3,8 @@
 import bpy
 
 settings = bpy.context.scene.make_real
-settings.steps = 20
-settings.garment_strength = 0.45
+settings.steps = 12
+settings.garment_strength = 0.65
 settings.rest_strength = 0.0
 settings.guidance_scale = 7.5
 settings.texture_lock = 1.0
