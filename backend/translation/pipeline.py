@@ -32,7 +32,7 @@ from .batch import Batch
 from .colour import keep_colour
 from .detail import restore_detail
 from .fidelity import box_of, compare, drift_warnings, measure, named, peak_memory_bytes
-from .guidance import guided_noise
+from .guidance import guided_noise, hidden_contrast
 from .loading import load_model
 from .model import Model
 from .passes import Passes
@@ -294,6 +294,7 @@ class Translator:
         n, t, a = work.walk.steps, work.walk.timesteps, work.walk.alphas
         windows, texture = work.windows, work.texture_lock(self._control)
         z, noise = source.latents, source.noise
+        hidden = hidden_contrast(z[0])
 
         def captured_noise(i: int, j: int, window: Window) -> Tensor:
             progress.check()
@@ -311,7 +312,8 @@ class Translator:
             else:
                 captured_noise(i, j, window)
                 passes.lock(texture.gates[j])
-            return guided_noise(partial(passes.real, window.cut(x), t[i]), model, request.guidance_scale)
+            real = partial(passes.real, window.cut(x), t[i])
+            return guided_noise(real, model, request.guidance_scale, window.cut(hidden))
 
         with self._control:
             # DDIM inversion, from low noise to high: z_i is left with eps(z_i, t_i). The last node is

@@ -23,6 +23,7 @@ from backend.evaluation.pictures import UnusableFolderError, find_renders, group
 from backend.evaluation.plan import Plan
 from backend.evaluation.report import put_into_page
 from backend.evaluation.scores import Column
+from protocol.request import TranslationRequest
 
 NAMES = [
     "no_op", "round_trip", "sdedit", "plug_and_play", "released", "released_inversion_fixed", "ours",

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from backend.translation import Translator
 from backend.translation.attention import Mode, TextureControl, shallow_self_attention
-from backend.translation.guidance import REFERENCE_CONTRAST
+from backend.translation.guidance import guided_noise, hidden_contrast
 from backend.translation.model import Model
 from backend.translation.passes import Passes
 from backend.translation.schedule import ddim, low_noise_walk, mean_noise
@@ -109,7 +109,7 @@ def recompute(model: Model, request: TranslationRequest, latents: Tensor, garmen
             z.append(step(z[i], noise, (i - 1, i, i + 1)))
     hidden = torch.cat([model.empty.hidden, model.empty.hidden, model.negative.hidden])
     originals = {attn: attn.processor for attn, _ in shallow_self_attention(model.unet)}
-    apart, w, pulls = torch.zeros_like(latents), request.guidance_scale, []
+    apart, pulls = torch.zeros_like(latents), []
     for i in range(5, 0, -1):
         for attn, factor in shallow_self_attention(model.unet):
             mask = torch.nn.functional.avg_pool2d(garment, factor) * request.texture_lock * (i > 1)
@@ -117,10 +117,11 @@ def recompute(model: Model, request: TranslationRequest, latents: Tensor, garmen
         x = z[i] + apart
         batch = torch.cat([z[i], x, x])
         predicted = model.unet(batch, walk.timesteps[i], encoder_hidden_states=hidden).sample
-        _, empty, negative = predicted.chunk(3)
-        difference = empty - negative
-        bound = min(1.0, REFERENCE_CONTRAST / float(difference.square().mean().sqrt()))
-        pulls.append(empty + (w - 1) * bound * difference - noise[i])
+        both = predicted[len(latents) :]
+        guided = guided_noise(
+            lambda *_, both=both: both, model, request.guidance_scale, hidden_contrast(latents)
+        )
+        pulls.append(guided - noise[i])
         apart = step(apart, pulls, (min(i + 1, 5), i, i - 1))
     for attn, original in originals.items():
         attn.set_processor(original)

@@ -8,8 +8,11 @@ import pytest
 import torch
 
 from backend.translation import Translator
-from backend.translation.guidance import REFERENCE_CONTRAST, guided_noise
+from backend.translation.guidance import MASKING, REFERENCE_CONTRAST, guided_noise, hidden_contrast
 from backend.translation.model import Model
+
+EVERYTHING = torch.tensor(1e3)
+"""A render that hides any contrast."""
 
 
 @pytest.fixture
@@ -18,7 +21,7 @@ def latents() -> torch.Tensor:
 
 
 def guided(model: Model, latents: torch.Tensor, guidance_scale: float) -> torch.Tensor:
-    return guided_noise(partial(model.predict_noise, latents, 200), model, guidance_scale)
+    return guided_noise(partial(model.predict_noise, latents, 200), model, guidance_scale, EVERYTHING)
 
 
 @pytest.fixture
@@ -63,9 +66,25 @@ def test_a_picture_whose_predictions_lie_far_apart_is_not_carried_away(
     model = replace(translators["sd15"].model, guidance_gain=0.5)
     empty = torch.zeros(2, 4, 8, 8)
     negative = torch.full((2, 4, 8, 8), 2.0) * REFERENCE_CONTRAST * torch.tensor([2.0, 0.5]).view(2, 1, 1, 1)
-    noise = guided_noise(lambda *_: torch.cat([empty, negative]), model, 7.5)
+    noise = guided_noise(lambda *_: torch.cat([empty, negative]), model, 7.5, EVERYTHING)
     torch.testing.assert_close(noise[0], torch.full((4, 8, 8), -6.5 * REFERENCE_CONTRAST))
     torch.testing.assert_close(noise[1], torch.full((4, 8, 8), -6.5 * REFERENCE_CONTRAST / 2))
+
+
+def test_smooth_cloth_gets_less_than_a_weave_that_hides_it(translators: dict[str, Translator]) -> None:
+    model = replace(translators["sd15"].model, guidance_gain=1.0)
+    noise = torch.randn(2, 1, 4, 16, 32, generator=torch.Generator().manual_seed(0))
+    roughness = torch.where(torch.arange(32) < 16, 0.2, 1.0)
+    hidden = hidden_contrast(noise[0] * roughness)
+    drawn = guided_noise(lambda *_: torch.cat([noise[1], 0 * noise[1]]), model, 2.0, hidden) - noise[1]
+    smooth, weave = (float(half.square().mean().sqrt()) for half in (drawn[..., :13], drawn[..., 19:]))
+    assert smooth == pytest.approx(0.2 * MASKING, rel=0.15)
+    assert weave == pytest.approx(REFERENCE_CONTRAST, rel=0.15)
+    assert (
+        guided_noise(lambda *_: 0 * noise.flatten(0, 1), model, 2.0, hidden_contrast(0 * noise[0]))
+        .isfinite()
+        .all()
+    )
 
 
 @torch.inference_mode()

@@ -22,7 +22,7 @@ from protocol.errors import ErrorCode, MakeRealError
 from protocol.planes import PlaneName
 from protocol.request import TranslationRequest
 
-QUICK = TranslationRequest(steps=10, rest_strength=0.3)
+QUICK = TranslationRequest(steps=10, garment_strength=0.3, rest_strength=0.3)
 NEEDS = Needs(features=1000, trajectory=10, walk=200, cell=1, cells=6000, network=5000, coder=100)
 
 Planes = dict[PlaneName, np.ndarray]
@@ -92,7 +92,7 @@ def test_features_are_kept_as_far_as_the_plan_says(
     for plan in (PLANS[0], PLANS[2], PLANS[3]):
         force(monkeypatch, plan)
         translator = Translator(translators["sd15"].model)
-        translator.translate(TranslationRequest(steps=20), planes)  # six steps are walked, five are locked
+        translator.translate(TranslationRequest(), planes)  # six steps are walked, five are locked
         (source,) = translator._sources._sources.values()
         kept.append(len(source.features))
     assert kept == [5, 2, 0]

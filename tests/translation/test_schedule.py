@@ -51,10 +51,10 @@ def test_nodes_are_in_the_middle_of_equal_parts() -> None:
     assert low_noise_walk(ALPHAS, 1000, 1000).timesteps[-3:] == (998, 999, 999)
 
 
-def test_the_default_goes_as_far_as_the_paper_in_less_than_half_of_the_steps() -> None:
+def test_the_default_goes_further_than_the_paper_in_less_than_half_of_its_steps() -> None:
     request = TranslationRequest()
     walk = low_noise_walk(ALPHAS, request.steps, count_steps(request.garment_strength, request.steps))
-    assert walk.steps == 6 and abs(walk.timesteps[-1] - 281) < 7
+    assert walk.steps == 6 and walk.timesteps[-1] > 281
 
 
 def test_whole_steps_are_counted_as_the_released_code_does() -> None:

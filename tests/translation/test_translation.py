@@ -20,7 +20,9 @@ from protocol.planes import PlaneName
 from protocol.request import TranslationRequest
 
 IMAGE, GARMENT, PROTECTED = PlaneName.IMAGE, PlaneName.GARMENT, PlaneName.PROTECTED
-QUICK = TranslationRequest(steps=10, rest_strength=0.3)  # three steps are walked, everywhere
+QUICK = TranslationRequest(
+    steps=10, garment_strength=0.3, rest_strength=0.3
+)  # three steps are walked, everywhere
 QUICK_GARMENT = replace(QUICK, rest_strength=0.0)
 
 Planes = dict[PlaneName, np.ndarray]
@@ -217,7 +219,7 @@ def test_each_window_uses_its_own_features(
     """Unguided, with texture locked, the render comes back: with another window's or step's features it would not."""
     monkeypatch.setattr(pipeline, "choose", lambda needs, free: plan)
     cut = Translator(replace(translators["sd15"].model, native_area=8 * 8))
-    result = cut.translate(replace(QUICK, guidance_scale=1.0), {IMAGE: planes[IMAGE]})
+    result = cut.translate(replace(QUICK, guidance_scale=1.0, detail=1.0), {IMAGE: planes[IMAGE]})
     assert np.abs(result.image.astype(int) - planes[IMAGE]).max() <= 1
 
 
@@ -228,7 +230,7 @@ def test_of_a_large_picture_the_box_of_what_moves_is_translated(translators: dic
     mask[300:340, 200:250] = 255
     batch = Batch.read(QUICK_GARMENT, [{IMAGE: image, GARMENT: mask}], small.model)
     assert batch.box.corners == (16, 16, 64, 48) and len(batch.windows) > 1
-    bold = replace(QUICK_GARMENT, guidance_scale=30.0)
+    bold = replace(QUICK_GARMENT, variation=1.0)
     result = small.translate(bold, {IMAGE: image, GARMENT: mask}).image
     assert np.array_equal(result[mask == 0], image[mask == 0])
     assert not np.array_equal(result[mask > 0], image[mask > 0])
@@ -254,6 +256,7 @@ def test_a_model_without_a_domain_says_that_guidance_has_no_effect(
     translators: dict[str, Translator], planes: Planes
 ) -> None:
     bare = Translator(replace(translators["sd15"].model, negative=None, domain=None))
-    [warning] = bare.translate(QUICK, planes).recipe["warnings"]
+    crisp = replace(QUICK, detail=1.0)
+    [warning] = bare.translate(crisp, planes).recipe["warnings"]
     assert "no domain" in warning
-    assert bare.translate(replace(QUICK, guidance_scale=1.0), planes).recipe["warnings"] == []
+    assert bare.translate(replace(crisp, guidance_scale=1.0), planes).recipe["warnings"] == []
