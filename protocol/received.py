@@ -32,6 +32,8 @@ class Received:
         """
         self.let_go(job_id)
         reader, writer = self._ends[job_id] = self._context.socket(zmq.PAIR), self._context.socket(zmq.PAIR)
+        for end in (reader, writer):
+            end.set_hwm(0)
         endpoint = f"inproc://make-real-received-{uuid.uuid4().hex}"
         reader.bind(endpoint)
         writer.connect(endpoint)

@@ -56,18 +56,18 @@ def test_artists_hour(
     # The render is there; pick the parts and convert.
     pick(scene, bpy.data.objects[LEFT])
     pick(scene, bpy.data.objects[RIGHT], role="PROTECTED")
-    settings.steps = 4
+    settings.steps = 6
     bpy.ops.make_real.translate()
     wait_for_picture()
 
     # Three variants, with a sheet.
     axis = scene.make_real_variants.columns
     axis.field = "garment_strength"
-    axis.low, axis.high, axis.count = 0.5, 1.0, 3
+    axis.low, axis.high, axis.count = 0.75, 1.0, 3
     bpy.ops.make_real.make_variants()
     wait_for_picture()
     entries = history(addon, scene).entries
-    assert [entry.request["garment_strength"] for entry in entries.values()] == [0.3, 0.5, 0.75, 1.0]
+    assert [entry.request["garment_strength"] for entry in entries.values()] == [0.5, 0.75, 0.875, 1.0]
     assert len({entry.picture for entry in entries.values()}) == 4
     assert (tmp_path / "make_real" / "Scene" / "sheets" / "0001_sheet.png").exists()
 
