@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import shutil
 import stat
 import sys
 import tempfile
@@ -59,6 +60,11 @@ def pytest_sessionfinish() -> None:
     """Leave no timer and no socket for the interpreter's end."""
     if bpy is not None and MODULE in bpy.context.preferences.addons:
         bpy.ops.preferences.addon_disable(module=MODULE)
+
+
+def pytest_unconfigure() -> None:
+    """Leave no installed extension behind."""
+    shutil.rmtree(os.environ["BLENDER_USER_RESOURCES"], ignore_errors=True)
 
 
 @pytest.fixture
