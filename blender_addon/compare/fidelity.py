@@ -40,7 +40,7 @@ class Scale:
     """How a figure is read.
 
     Args:
-        good, fair: Limits; beyond `fair` it is bad.
+        good, fair: Limits; beyond `fair` it is bad, and the backend warns.
         words: What good, fair and bad mean.
         form: How the number is written.
     """
@@ -60,21 +60,20 @@ class Scale:
 SCALES: dict[str, Scale] = {
     # Wang et al. 2004: the mean over the garment; two renders of one scene with other noise are above 0.95.
     "ssim_garment": Scale(
-        0.95, 0.85, ("Shapes and folds kept", "Shapes and folds moved a little", "Shapes and folds changed"),
+        0.95, 0.9, ("Shapes and folds kept", "Shapes and folds moved a little", "Shapes and folds changed"),
         "SSIM {:.3f}",
     ),
     # CIEDE2000: 1 is just noticeable side by side, 2 to 3.5 is seen by anybody.
     "delta_e_garment": Scale(
-        2.0, 4.0, ("Colour kept", "Colour shifted a little", "Colour drifted: check it against the fabric"),
+        2.0, 3.0, ("Colour kept", "Colour shifted a little", "Colour drifted: check it against the fabric"),
         "CIEDE2000 {:.1f}",
     ),
     "highpass_garment": Scale(
-        0.8, 0.5, ("Print and weave kept", "Print and weave softened", "Print and weave drifted: raise Texture Lock"),
+        0.9, 0.8, ("Print and weave kept", "Print and weave softened", "Print and weave drifted: raise Texture Lock"),
         "fine detail {:.2f}",
     ),
-    # A quarter of a pixel is what the backend calls misaligned.
     "alignment_px": Scale(
-        0.25, 0.5, ("In place", "Slightly out of place", "Out of place"),
+        0.1, 0.25, ("In place", "Slightly out of place", "Out of place"),
         "{:.2f} px",
     ),
 }  # fmt: skip

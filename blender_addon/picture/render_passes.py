@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import compat
 from ..protocol import ErrorCode, MakeRealError
-from . import exr, tiff
+from . import exr, large, tiff
 from .scene_guard import borrowed_image_settings, temporary_image
 
 
@@ -71,7 +71,8 @@ def scene_linear(scene: bpy.types.Scene) -> np.ndarray:
             _save_render(scene, path)
         planes = exr.read(path)
     opaque = np.ones_like(planes["R"])
-    return np.stack([planes.get(name, opaque) for name in "RGBA"], axis=-1)
+    light = large.floats((*opaque.shape, 4))
+    return np.stack([planes.get(name, opaque) for name in "RGBA"], axis=-1, out=light)
 
 
 def straight(light: np.ndarray) -> np.ndarray:

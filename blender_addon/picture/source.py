@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import compat, pace
 from ..protocol import ErrorCode, MakeRealError
-from . import exr, files, render_passes, tiff, view_transform
+from . import exr, files, large, render_passes, tiff, view_transform
 from .view_inverse import Response
 
 LINES_AT_ONCE = 16
@@ -57,7 +57,7 @@ def collect(scene: bpy.types.Scene, layer: str | None, passes: Path | None) -> S
     else:
         with exr.opened(passes) as channels:
             combined = _combined(channels, layer)
-            light = np.empty((*combined[0].shape, 4), np.float32)
+            light = large.floats((*combined[0].shape, 4))
             for rows in pace.slices(len(light), LINES_AT_ONCE):
                 light[rows] = _light(combined, rows)
         picture = _shown(scene, light)

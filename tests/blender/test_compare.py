@@ -16,8 +16,8 @@ from test_translate import translate_and_wait
     [
         ("ssim_garment", (0.99, 0.9, 0.5)),
         ("delta_e_garment", (0.5, 3.0, 9.0)),
-        ("highpass_garment", (0.95, 0.6, 0.1)),
-        ("alignment_px", (0.0, 0.4, 2.0)),
+        ("highpass_garment", (0.95, 0.85, 0.1)),
+        ("alignment_px", (0.0, 0.2, 2.0)),
     ],
 )
 def test_figures_in_words(addon: Callable, figure: str, values: tuple[float, float, float]) -> None:
