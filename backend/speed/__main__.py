@@ -44,11 +44,11 @@ CASES = (
     ("released", *MAIN, 1),
     ("released", "starter", 384, 512, 1),
     ("released", "sd15", 512, 512, 1),
+    ("ours", "sd15", 3840, 2160, 1),
     ("small", *MAIN, 1),
     ("equality", "starter", 384, 512, 1),
     ("equality", *MAIN, 1),
     ("start", *MAIN, 1),
-    ("ours", "sd15", 3840, 2160, 1),
     ("released", "sd15", 1024, 1024, 1),
     ("released", "sdxl", 1024, 1024, 1),
 )
