@@ -26,6 +26,7 @@ from .settings import Settings
 
 EMBEDDING_FILE = "negative_embedding.safetensors"
 RUN_FILE = "run.json"
+LOCK_FILE = "lock"
 
 
 class Workplace:
@@ -50,13 +51,18 @@ class Workplace:
             )
         if (out / DOMAIN_FILE).exists():
             raise _refused(f"--out: {out} holds a complete domain already; give another folder")
-        if out.exists() and any(out.iterdir()) and not (self.training / RUN_FILE).exists():
+        if not (self.training / RUN_FILE).exists() and not self._is_fresh():
             raise _refused(f"--out: {out} is not empty and holds no interrupted run; give another folder")
         self.crops.mkdir(parents=True, exist_ok=True)
         try:
-            self._lock = InstanceLock(self.training / "lock")
+            self._lock = InstanceLock(self.training / LOCK_FILE)
         except AlreadyRunningError as error:
             raise _refused(f"--out: another run is at work in {out}") from error
+
+    def _is_fresh(self) -> bool:
+        """Whether there is nothing but what a run leaves that is killed before it noted what it is made of."""
+        left = [self.training, self.crops, self.training / LOCK_FILE, self.training / f"{RUN_FILE}.part"]
+        return all(path in left for path in self.out.rglob("*"))
 
     @property
     def embedding(self) -> Path:

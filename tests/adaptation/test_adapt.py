@@ -22,6 +22,7 @@ from safetensors.torch import load_file
 from backend.adaptation.command import find_base, run
 from backend.adaptation.denoising import BRIDGED_GAIN
 from backend.adaptation.settings import Pace
+from backend.adaptation.workplace import Workplace
 from backend.models import InstalledModel, add_model, find_model, installed_models
 from backend.service.process import InstanceLock
 from backend.translation import Translator
@@ -167,6 +168,16 @@ def test_another_run_in_the_same_folder_is_refused(begun: Path, base: Path) -> N
     (begun / "own" / "photos" / "001.txt").write_text("other words")
     with pytest.raises(MakeRealError, match="the photos changed since"):
         run(request)
+
+
+def test_a_run_killed_before_it_noted_anything_can_be_started_again(tmp_path: Path) -> None:
+    out = tmp_path / "domain"
+    Workplace(out).release()
+    (out / "training" / "run.json.part").touch()
+    Workplace(out).release()
+    (out / "training" / "notes.txt").touch()
+    with pytest.raises(MakeRealError, match="holds no interrupted run"):
+        Workplace(out)
 
 
 @pytest.mark.parametrize(
