@@ -21,8 +21,8 @@ from __future__ import annotations
 from jaxtyping import Float, Int
 from torch import Tensor
 
-BRIDGE_END = 300
-"""Timestep T at which the rendered look is complete: where a translation at the default strength, 0.3, starts."""
+BRIDGE_END = 500
+"""Timestep T at which the rendered look is complete: where a translation at the default strength, 0.5, starts."""
 
 
 def noisy_pair(

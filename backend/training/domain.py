@@ -33,7 +33,7 @@ which the network finds a tenth of the difference that it finds in plain cloth. 
 garments (`splits`); at 5 nothing more changes."""
 SETTINGS = Settings(
     rank=32,
-    positive_steps=450,
+    positive_steps=600,
     negative_steps=350,
     batch=96,
     positive_rate=8e-4,

@@ -32,7 +32,7 @@ from torch.nn.functional import avg_pool2d
 
 from .model import Model
 
-REFERENCE_CONTRAST = 0.05
+REFERENCE_CONTRAST = 0.04
 """c, the root mean square between the two predictions at which w = 7.5 is a clear and bearable effect."""
 
 MASKING = 0.12
