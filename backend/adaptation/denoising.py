@@ -20,10 +20,8 @@ from .bank import Bank
 from .bridge import noisy_pair
 from .draws import draw_timesteps, generator, shuffled, translation_timesteps
 
-BRIDGED_GAIN = round(1 / (7.5 - 1), 4)
-"""Makes a guidance scale of 7.5, the paper's, walk the whole bridge from render to photo (see `bridge`)."""
 CALIBRATION_SHARE = 0.281
-"""Of the schedule: where a translation at strength 0.3 and 50 steps starts."""
+"""Of the schedule: about the middle of a translation's way."""
 DRAW_ORDER, DRAW_NOISE, DRAW_VALIDATION, DRAW_CALIBRATION = range(2, 6)
 
 

@@ -20,7 +20,7 @@ from backend.translation.loading import load_unet, weights_digest
 from backend.translation.text import domain_conditioning
 
 from .bank import Bank, Preparation
-from .denoising import BRIDGED_GAIN, Denoiser
+from .denoising import Denoiser
 from .folders import PictureFile, folder_digest, hold_out
 from .negative import initial_vectors, negative_loss
 from .parts import Parts
@@ -186,7 +186,7 @@ def learn_negative(
     def sample(path: Path) -> None:
         with torch.no_grad():
             text = domain_conditioning(parts.encoders, vectors)
-        gain = BRIDGED_GAIN if settings.bridge else denoiser.guidance_gain(
+        gain = denoiser.guidance_gain(
             material.held_out_renders, parts.empty.to(parts.device, torch.float32), text,
             settings.seed, settings.batch,
         )  # fmt: skip
@@ -206,8 +206,6 @@ def learn_negative(
 def measured_gain(task: Task, material: Material, weights: Path, embedding: Path) -> float:
     """The domain's `guidance_gain`."""
     settings, parts = task.settings, task.parts
-    if settings.bridge:
-        return BRIDGED_GAIN
     denoiser = _denoiser(adapted_network(parts, weights, settings), _accelerator(task), parts)
     parts.place_encoders(torch.device("cpu"))
     with torch.no_grad():
