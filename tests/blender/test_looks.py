@@ -29,17 +29,25 @@ def preset_path(name: str) -> str:
 
 
 @pytest.mark.parametrize(
-    ("name", "strength", "detail"), [("subtle", 0.3, 1.0), ("photo", 0.5, 0.5), ("strong", 0.65, 0.5)]
+    ("name", "strength", "rest", "detail"),
+    [
+        ("subtle", 0.3, 0.0, 1.0),
+        ("photo", 0.5, 0.0, 0.5),
+        ("whole_picture", 0.5, 0.5, 0.5),
+        ("strong", 0.65, 0.0, 0.5),
+    ],
 )
 def test_shipped_looks(
-    addon: Callable, scene: bpy.types.Scene, name: str, strength: float, detail: float
+    addon: Callable, scene: bpy.types.Scene, name: str, strength: float, rest: float, detail: float
 ) -> None:
     settings = scene.make_real
     settings.model, settings.seed = "my model", 7
-    settings.detail = settings.texture_lock = 0.1
+    settings.detail = settings.texture_lock = settings.rest_strength = 0.1
     bpy.ops.script.execute_preset(filepath=preset_path(name), menu_idname="MAKE_REAL_MT_looks")
     protocol = addon("protocol")
-    wanted = protocol.TranslationRequest(model="my model", seed=7, garment_strength=strength, detail=detail)
+    wanted = protocol.TranslationRequest(
+        model="my model", seed=7, garment_strength=strength, rest_strength=rest, detail=detail
+    )
     assert addon("properties").request(settings) == wanted
 
 
