@@ -204,7 +204,7 @@ class Result:
         planes: The result's planes; `image` has the shape and dtype of the one sent.
         recipe: Request, model digest, device, versions, plane digests: what reproduces the picture. Plain
             maps, lists, strings and numbers.
-        report: Figures about the result: `ssim_garment`, `delta_e_garment`, `alignment_px`,
+        report: Figures about the result: `ssim_garment`, `delta_e_garment`, `colour_garment`, `alignment_px`,
             `peak_memory_bytes`.
         seconds: Seconds by stage, the keys being `Stage` values.
     """

@@ -25,7 +25,7 @@ PACKAGE = "bl_ext.user_default.make_real"
 GARMENT = ("Dress", "Waistband", "Button")
 """Beginnings of the names of the objects that make up the garment."""
 TRANSLATION_TIMEOUT_S = 1200.0
-REPORTED = ("ssim_garment", "delta_e_garment", "alignment_px")
+REPORTED = ("ssim_garment", "delta_e_garment", "colour_garment", "alignment_px")
 
 
 class Stopwatch:

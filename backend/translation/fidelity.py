@@ -20,11 +20,14 @@ ALIGNMENT_LIMIT = 0.25
 SSIM_LIMIT = 0.90
 HIGHPASS_LIMIT = 0.80
 """SSIM, and correlation of the fine structure, below which the texture is called drifted."""
-COLOUR_LIMIT = 3.0
-"""Mean CIEDE2000 above which the colour is called drifted: a difference that is seen at a glance."""
+COLOUR_LIMIT = 2.0
+"""Mean CIEDE2000 of `colour_garment` above which the colour is called drifted: a difference that anybody sees."""
+COLOUR_SCALE = 2.0
+"""Pixels of the blur before colours are compared: finer colour is not seen, least of all a render's noise (S-CIELAB,
+Zhang and Wandell 1996)."""
 MARGIN = 16
 """Pixels around the garment's box that the filters may look at."""
-FIGURES = ("ssim_garment", "delta_e_garment", "highpass_garment", "alignment_px")
+FIGURES = ("ssim_garment", "delta_e_garment", "colour_garment", "highpass_garment", "alignment_px")
 
 
 def measure(
@@ -51,7 +54,9 @@ def compare(
 
     Returns:
         `ssim_garment`: mean SSIM of the luma, 1 is equal (Wang et al. 2004; Gaussian window of 1.5 pixels).
-        `delta_e_garment`: mean CIEDE2000.
+        `delta_e_garment`: mean CIEDE2000, light and noise included.
+        `colour_garment`: mean CIEDE2000 of the colours alone: coarser than `COLOUR_SCALE`, and with the garment's mean
+            change of lightness in place of each pixel's, for folds that catch other light are no other colour.
         `highpass_garment`: correlation of the lumas finer than 2 pixels, 1 is equal.
         `alignment_px`: displacement in pixels, see `alignment`.
     """
@@ -60,10 +65,12 @@ def compare(
     lumas = images @ constant(LUMA, images)
     fine = lumas - gaussian_blur(lumas[:, None], 2.0)[:, 0]
     soft = gaussian_blur(weight[None, None], 2.0)[0, 0] * weight
+    seen = srgb_to_lab(gaussian_blur(images.movedim(-1, 1), COLOUR_SCALE).movedim(1, -1))
     return torch.stack(
         [
             _mean(_ssim(*lumas), weight),
             _mean(ciede2000(*srgb_to_lab(images)), weight),
+            _mean(_colour_difference(seen[0], seen[1], weight), weight),
             _correlation(fine[0], fine[1], weight),
             displacement(fine[0], fine[1], soft),
         ]
@@ -101,9 +108,9 @@ def drift_warnings(report: dict[str, float]) -> list[str]:
             f"the garment's texture drifted (SSIM {report['ssim_garment']:.2f}, fine structure"
             f" {report['highpass_garment']:.2f}): lower garment_strength, or raise texture_lock and detail"
         )
-    if report["delta_e_garment"] > COLOUR_LIMIT:
+    if report["colour_garment"] > COLOUR_LIMIT:
         warnings.append(
-            f"the garment's colour drifted (CIEDE2000 {report['delta_e_garment']:.1f}): lower garment_strength or"
+            f"the garment's colour drifted (CIEDE2000 {report['colour_garment']:.1f}): lower garment_strength or"
             " guidance_scale"
         )
     return warnings
@@ -123,6 +130,16 @@ def peak_memory_bytes(device: torch.device) -> int | None:
 
 def _mean(values: Tensor, weight: Tensor) -> Tensor:
     return (values * weight).sum() / weight.sum()
+
+
+def _colour_difference(
+    render: Float32[Tensor, "height width 3"],
+    result: Float32[Tensor, "height width 3"],
+    weight: Float32[Tensor, "height width"],
+) -> Float32[Tensor, "height width"]:
+    """CIEDE2000 of CIELAB colours whose lightness differs by the mean difference everywhere."""
+    lightness = render[..., :1] + _mean(result[..., 0] - render[..., 0], weight)
+    return ciede2000(render, torch.cat([lightness, result[..., 1:]], -1))
 
 
 def _ssim(x: Tensor, y: Tensor) -> Tensor:

@@ -63,9 +63,9 @@ SCALES: dict[str, Scale] = {
         0.95, 0.9, ("Shapes and folds kept", "Shapes and folds moved a little", "Shapes and folds changed"),
         "SSIM {:.3f}",
     ),
-    # CIEDE2000: 1 is just noticeable side by side, 2 to 3.5 is seen by anybody.
-    "delta_e_garment": Scale(
-        2.0, 3.0, ("Colour kept", "Colour shifted a little", "Colour drifted: check it against the fabric"),
+    # CIEDE2000 of the colours without the folds' light: 1 is just noticeable side by side, 2 to 3.5 is seen by anybody.
+    "colour_garment": Scale(
+        1.0, 2.0, ("Colour kept", "Colour shifted a little", "Colour drifted: check it against the fabric"),
         "CIEDE2000 {:.1f}",
     ),
     "highpass_garment": Scale(

@@ -32,7 +32,12 @@ def test_the_real_worker_translates(service: Service, monkeypatch: pytest.Monkey
     result = finished.planes[PlaneName.IMAGE]
     assert np.array_equal(result[:, 40:], image[:, 40:])
     assert not np.array_equal(result[:, :40], image[:, :40])
-    assert {"ssim_garment", "delta_e_garment", "alignment_px"} <= finished.result.report.keys()
+    assert {
+        "ssim_garment",
+        "delta_e_garment",
+        "colour_garment",
+        "alignment_px",
+    } <= finished.result.report.keys()
     assert finished.result.recipe["request"] == REQUEST.to_map()
     # Cancelled in the middle, then the next job works and the same request gives the same bytes.
     job_id = client.submit(TranslationRequest(model="random", steps=1000), planes)

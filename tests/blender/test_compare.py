@@ -15,7 +15,7 @@ from test_translate import translate_and_wait
     ("figure", "values"),
     [
         ("ssim_garment", (0.99, 0.9, 0.5)),
-        ("delta_e_garment", (0.5, 3.0, 9.0)),
+        ("colour_garment", (0.5, 2.0, 9.0)),
         ("highpass_garment", (0.95, 0.85, 0.1)),
         ("alignment_px", (0.0, 0.2, 2.0)),
     ],

@@ -139,6 +139,7 @@ def test_the_recipe_reproduces(translators: dict[str, Translator], planes: Plane
     assert recipe["fidelity"].keys() == {
         "ssim_garment",
         "delta_e_garment",
+        "colour_garment",
         "highpass_garment",
         "alignment_px",
     }
