@@ -106,12 +106,12 @@ def drift_warnings(report: dict[str, float]) -> list[str]:
     if report["ssim_garment"] < SSIM_LIMIT or report["highpass_garment"] < HIGHPASS_LIMIT:
         warnings.append(
             f"the garment's texture drifted (SSIM {report['ssim_garment']:.2f}, fine structure"
-            f" {report['highpass_garment']:.2f}): lower garment_strength, or raise texture_lock and detail"
+            f" {report['highpass_garment']:.2f}): lower the garment's strength, or raise texture lock and detail"
         )
     if report["colour_garment"] > COLOUR_LIMIT:
         warnings.append(
-            f"the garment's colour drifted (CIEDE2000 {report['colour_garment']:.1f}): lower garment_strength or"
-            " guidance_scale"
+            f"the garment's colour drifted (CIEDE2000 {report['colour_garment']:.1f}): lower the garment's strength or"
+            " the guidance"
         )
     return warnings
 

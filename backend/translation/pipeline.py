@@ -363,7 +363,7 @@ class Translator:
     def _warnings(self, request: TranslationRequest, report: dict[str, float]) -> list[str]:
         warnings = drift_warnings(report)
         if self.model.negative is None and request.guidance_scale != 1:
-            warnings.append(f"the model {self.model.name} has no domain, so guidance_scale had no effect")
+            warnings.append(f"the model {self.model.name} has no domain, so guidance had no effect")
         return warnings
 
 
