@@ -17,7 +17,7 @@ from jaxtyping import UInt8
 
 from backend.translation.domain import FORMAT, Domain
 from backend.translation.loading import load_unet, weights_digest
-from backend.translation.text import domain_conditioning
+from backend.translation.text import Conditioning, domain_conditioning
 
 from .bank import Bank, Preparation
 from .denoising import Denoiser
@@ -186,10 +186,7 @@ def learn_negative(
     def sample(path: Path) -> None:
         with torch.no_grad():
             text = domain_conditioning(parts.encoders, vectors)
-        gain = denoiser.guidance_gain(
-            material.held_out_renders, parts.empty.to(parts.device, torch.float32), text,
-            settings.seed, settings.batch,
-        )  # fmt: skip
+        gain = _gain(task, material, denoiser, text)
         write_sheet(parts.model("negative", unet, text, gain), material.shown, path)
 
     loss = partial(
@@ -210,13 +207,14 @@ def measured_gain(task: Task, material: Material, weights: Path, embedding: Path
     parts.place_encoders(torch.device("cpu"))
     with torch.no_grad():
         negative = domain_conditioning(parts.encoders, read_tensors(embedding))
-    return denoiser.guidance_gain(
-        material.held_out_renders,
-        parts.empty.to(parts.device, torch.float32),
-        negative.to(parts.device, torch.float32),
-        settings.seed,
-        settings.batch,
-    )
+    return _gain(task, material, denoiser, negative.to(parts.device, torch.float32))
+
+
+def _gain(task: Task, material: Material, denoiser: Denoiser, negative: Conditioning) -> float:
+    """The gain between the empty prompt and a negative side, measured on the held-out renders."""
+    empty = task.parts.empty.to(task.parts.device, torch.float32)
+    settings = task.settings
+    return denoiser.guidance_gain(material.held_out_renders, empty, negative, settings.seed, settings.batch)
 
 
 def adapted_network(parts: Parts, weights: Path, settings: Settings) -> UNet2DConditionModel:
