@@ -59,7 +59,7 @@ class MakeRealSettings(bpy.types.PropertyGroup):
     texture_lock: _number(
         "texture_lock",
         "Texture Lock",
-        "How firmly the garment's prints, weave and stitches are held in place",
+        "How firmly the garment's prints, weave and stitches are held in place, and smooth cloth is kept smooth",
     )
     texture_steps: _number(
         "texture_steps", "Lock Duration", "Part of the steps during which the texture is held in place"

@@ -38,7 +38,8 @@ class TranslationRequest:
         rest_strength: The same for pixels outside the garment; by default they stay the render. Since 1.0.
         guidance_scale: Weight w of eps = w * eps(empty) + (1 - w) * eps(negative), 0..30; 1 is unguided.
             Paper, section 3.2. Since 1.0.
-        texture_lock: Amount of texture-preserving attention control inside the garment, 0..1. Since 1.0.
+        texture_lock: Amount of texture-preserving attention control inside the garment, 0..1, and how firmly
+            smooth cloth is kept from showing what was drawn on it. Since 1.0.
         texture_steps: Part of the denoising steps under attention control (the paper's gamma), 0..1.
             Since 1.0.
         detail: Amount of the autoencoder's residual taken back from the render, 0..1: at 1

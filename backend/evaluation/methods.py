@@ -249,7 +249,7 @@ METHODS: dict[str, Method] = {
     "ours": Method(_ours(), swept=True),
     "ours_no_positive": Method(_ours(lambda bench: bench.without_positive)),
     "ours_no_negative": Method(_ours(lambda bench: bench.without_negative)),
-    "ours_no_tac": Method(_ours(texture_lock=0.0)),
+    "ours_no_tac": Method(_ours(texture_steps=0.0)),
     "ours_no_mask": Method(_ours(masked=False)),
     "ours_no_detail": Method(_ours(detail=0.0)),
 }

@@ -32,7 +32,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .constants import constant
-from .filters import gaussian_blur
+from .filters import gaussian_blur, local_product
 
 SIGMAS = (1.0, 2.0, 4.0)
 """Band edges in pixels; the last is half a latent cell of an f8 autoencoder."""
@@ -63,11 +63,13 @@ def restore_detail(
     light = light.clamp(*LIGHT_RANGE)
     restored: Tensor = output + amount * (s_low - a_low)
     for (o, a, s), sigma in zip(fine, SIGMAS, strict=True):
-        alpha = (_inner(o, a, sigma) + NOISE_FLOOR) / (_inner(a, a, sigma) + NOISE_FLOOR)
+        alpha = (local_product(o, a, 2 * sigma) + NOISE_FLOOR) / (
+            local_product(a, a, 2 * sigma) + NOISE_FLOOR
+        )
         alpha = alpha.clamp(0, max(LIGHT_RANGE))
         drawn = o - alpha * a
-        rendered = _inner(s, s, sigma) + NOISE_FLOOR
-        gate = rendered / (rendered + _inner(drawn, drawn, sigma))
+        rendered = local_product(s, s, 2 * sigma) + NOISE_FLOOR
+        gate = rendered / (rendered + local_product(drawn, drawn, 2 * sigma))
         restored = restored + amount * gate * (light * s - alpha * a)
     return restored.clamp(0, 1)
 
@@ -76,13 +78,6 @@ def _bands(image: Float[Tensor, "1 3 height width"]) -> list[Float[Tensor, "1 3 
     """Differences of Gaussians from fine to coarse, and the rest; their sum is the image."""
     levels = [image, *(gaussian_blur(image, sigma) for sigma in SIGMAS)]
     return [fine - coarse for fine, coarse in pairwise(levels)] + [levels[-1]]
-
-
-def _inner(
-    x: Float[Tensor, "1 3 height width"], y: Float[Tensor, "1 3 height width"], sigma: float
-) -> Float[Tensor, "1 1 height width"]:
-    """Local inner product, over the channels and a neighbourhood twice as wide as the band."""
-    return gaussian_blur((x * y).sum(1, keepdim=True), 2 * sigma)
 
 
 def _luma(image: Float[Tensor, "1 3 height width"]) -> Float[Tensor, "1 1 height width"]:

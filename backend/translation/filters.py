@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The two image filters that the translation and its report need: Gaussian blur and resizing by area."""
+"""The image filters that the translation and its report need: Gaussian means, and resizing by area."""
 
 from __future__ import annotations
 
@@ -55,6 +55,15 @@ def masked_blur(
     """Gaussian mean of the pixels inside `mask` alone (normalised convolution); 0 where no mask is near."""
     weight = gaussian_blur(mask, sigma)
     return gaussian_blur(image * mask, sigma) / weight.clamp_min(1e-4)
+
+
+def local_product(
+    x: Float[Tensor, "batch channels height width"],
+    y: Float[Tensor, "batch channels height width"],
+    sigma: float,
+) -> Float[Tensor, "batch 1 height width"]:
+    """Inner product of two images around each pixel: the sum over the channels, the Gaussian mean over the place."""
+    return gaussian_blur((x * y).sum(1, keepdim=True), sigma)
 
 
 def resize_by_area(

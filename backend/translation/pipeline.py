@@ -32,6 +32,7 @@ from .batch import Batch
 from .colour import keep_colour
 from .detail import restore_detail
 from .fidelity import box_of, compare, drift_warnings, measure, named, peak_memory_bytes
+from .grain import hide_grain
 from .guidance import guided_noise, hidden_contrast
 from .loading import load_model
 from .model import Model
@@ -272,6 +273,7 @@ class Translator:
                 # Apart, so that no colour of the garment bleeds into the backdrop's, nor the other way. New light is
                 # for the cloth: on a plain backdrop it is a cloud, and around the garment a halo.
                 restored = keep_colour(restored, render, garment)
+                restored = hide_grain(restored, render, request.texture_lock * garment)
                 restored = keep_colour(restored, render, 1 - garment, light=True)
                 elements, seen = compose(picture, work.paste(picture, restored), work.coverage[number])
                 finished.append((elements, compare(picture.seen, seen, picture.garment, boxes[number])))

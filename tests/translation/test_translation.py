@@ -207,10 +207,24 @@ def test_texture_lock_acts_inside_the_garment(translators: dict[str, Translator]
     assert difference[inside].mean() > difference[outside].mean()
 
 
-def test_texture_steps_zero_is_no_lock(translators: dict[str, Translator], planes: Planes) -> None:
+def test_texture_steps_zero_is_no_attention_control(
+    translators: dict[str, Translator], planes: Planes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "hide_grain", lambda output, render, lock: output)
     none = translators["starter"].translate(replace(QUICK, texture_steps=0.0), planes)
     free = translators["starter"].translate(replace(QUICK, texture_lock=0.0), planes)
     assert none.image.tobytes() == free.image.tobytes()
+
+
+def test_texture_lock_keeps_grain_faint_without_attention_control(
+    translators: dict[str, Translator], planes: Planes
+) -> None:
+    results = (
+        translators["sd15"].translate(replace(QUICK, texture_steps=0.0, texture_lock=lock), planes)
+        for lock in (0.0, 0.5, 1.0)
+    )
+    free, held, firmly_held = (result.report["ssim_garment"] for result in results)
+    assert free < held < firmly_held
 
 
 @pytest.mark.parametrize("plan", [PLANS[0], PLANS[2], PLANS[3]], ids=lambda plan: plan.name)
