@@ -6,8 +6,9 @@
 Renders two glowing cubes with Cryptomatte and a 32-bit light at each size, translates them with the scripted backend
 of the tests (real protocol, real sockets, no model), and drives the extension as its timers do. Processor time of
 the main thread is given beside the wall's: a tick that the system interrupts for another program is not one that
-holds Blender up. What the machine itself adds shows in a control: a loop that only counts. Takes some minutes, one
-part after the other. Rewrites what stands between the document's markers `main-thread`.
+holds Blender up. What the machine itself adds shows in a control: after each tick a loop of its length that only
+counts. Takes some ten minutes, one part after the other. Rewrites what stands between the document's markers
+`main-thread`.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ TICK_PAUSE_S = 0.002
 LONG_MS = 4.0
 WORST = 5
 """Ticks of each size that are told one by one."""
-CONTROLS, CONTROL_STEPS = 4000, 40_000
-"""Loops, and what each counts to: about two milliseconds."""
+CONTROL_STEPS = 40_000
+"""What the control counts to: about two milliseconds, like a tick."""
 BEGIN, END = "<!-- main-thread -->", "<!-- /main-thread -->"
 
 
@@ -176,13 +177,15 @@ class Conversion:
     Args:
         ticks: All but the one that showed the result.
         longest: Of each of them, the longest part.
-        showing: The one that did, and its parts.
+        showing: The one that did.
+        control: A loop that counts, after each of all of them.
     """
 
     click: Laps = field(default_factory=Laps)
     ticks: Laps = field(default_factory=Laps)
     longest: list[tuple[float, str]] = field(default_factory=list)
     showing: Laps = field(default_factory=Laps)
+    control: Laps = field(default_factory=Laps)
 
 
 def convert() -> Conversion:
@@ -214,6 +217,8 @@ def _convert(parts: Parts) -> Conversion:
                 laps.showing.processor.append(laps.ticks.processor.pop())
                 laps.showing.wall.append(laps.ticks.wall.pop())
             time.sleep(TICK_PAUSE_S)
+            laps.control.time(count, CONTROL_STEPS)
+            time.sleep(TICK_PAUSE_S)
     finally:
         results.show = show
     if pump.session().problem is not None:
@@ -242,7 +247,7 @@ def measure_size(width: int, height: int) -> tuple[list[str], list[str]]:
     first, second = convert(), convert()
     looks = compare_with_history()
     click, showing = first.click, first.showing
-    ticks = Laps(first.ticks.processor + second.ticks.processor, first.ticks.wall + second.ticks.wall)
+    ticks, control = joined(first.ticks, second.ticks), joined(first.control, second.control)
     longest = first.longest + second.longest
     worst = sorted(zip(ticks.processor, longest, strict=True), reverse=True)[:WORST]
     # The longest is Blender's own saving of the render.
@@ -252,15 +257,21 @@ def measure_size(width: int, height: int) -> tuple[list[str], list[str]]:
     def row(what: str, laps: Laps, pick: Any = max, form: str = ".1f") -> str:
         return f"| {width}x{height} | {what} | {pick(laps.processor):{form}} | {pick(laps.wall):{form}} |"
 
-    def long_ticks(values: list[float]) -> int:
+    def long_ones(values: list[float]) -> int:
         return sum(milliseconds > LONG_MS for milliseconds in values)
+
+    def distribution(what: str, laps: Laps) -> list[str]:
+        return [
+            row(f"{what}, median of {len(laps.wall)} in two conversions", laps, np.median),
+            row(f"{what}, 99th percentile", laps, lambda values: np.quantile(values, 0.99)),
+            row(f"{what}, worst", laps),
+            row(f"{what}, how many over {LONG_MS:.0f} ms", laps, long_ones, "d"),
+        ]
 
     rows = [
         row("click: Blender saves the render", click),
-        row(f"tick, median of {len(ticks.wall)} in two conversions", ticks, np.median),
-        row("tick, 99th percentile", ticks, lambda values: np.quantile(values, 0.99)),
-        row("tick, worst", ticks),
-        row(f"ticks over {LONG_MS:.0f} ms", ticks, long_ticks, "d"),
+        *distribution("tick", ticks),
+        *distribution("control, a loop that counts", control),
         row("the tick that shows the result", showing),
         row("after a later render: Blender saves it for the history", saving),
         row("after a later render: worst of the ticks that compare it", looks),
@@ -268,19 +279,9 @@ def measure_size(width: int, height: int) -> tuple[list[str], list[str]]:
     return rows, [f"| {width}x{height} | {tick:.1f} | {part:.1f} | {name} |" for tick, (part, name) in worst]
 
 
-def measure_control() -> list[str]:
-    """Rows about a loop of a tick's length, which only counts."""
-    import numpy as np
-
-    laps = Laps()
-    for _ in range(CONTROLS):
-        laps.time(count, CONTROL_STEPS)
-        time.sleep(TICK_PAUSE_S)
-    return [
-        f"| control | a loop that counts, {what} of {CONTROLS} "
-        f"| {np.quantile(laps.processor, share):.1f} | {np.quantile(laps.wall, share):.1f} |"
-        for what, share in (("median", 0.5), ("99th percentile", 0.99), ("worst", 1.0))
-    ]
+def joined(first: Laps, second: Laps) -> Laps:
+    """The laps of two conversions."""
+    return Laps(first.processor + second.processor, first.wall + second.wall)
 
 
 def count(to: int) -> int:
@@ -343,7 +344,6 @@ def section(growth: bool) -> str:
         "| size | what | processor | wall |",
         "|---|---|---|---|",
         *(row for rows, _longest in sizes for row in rows),
-        *measure_control(),
         "",
         f"| size | the {WORST} longest ticks | of it | its longest part: a step that ends in |",
         "|---|---|---|---|",
