@@ -39,7 +39,7 @@ TICK_PAUSE_S = 0.002
 LONG_MS = 4.0
 WORST = 5
 """Ticks of each size that are told one by one."""
-CONTROL_STEPS = 40_000
+CONTROL_STEPS = 34_000
 """What the control counts to: about two milliseconds, like a tick."""
 BEGIN, END = "<!-- main-thread -->", "<!-- /main-thread -->"
 
