@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,20 @@ def _recipe(bench: Bench, run: RunFolder, subject: Subject) -> dict[str, Any]:
         "seed": run.seed,
         "steps": bench.steps,
         "rival_steps": bench.rival_steps,
+        "program": program_digest(),
         "model": bench.digest,
         "request": TranslationRequest().to_map(),
         "render": digest.hexdigest(),
     }
+
+
+@cache
+def program_digest() -> str:
+    """Of the code that makes results: those of the program before a change are not this one's."""
+    here = Path(__file__).parent
+    files = [here / f"{name}.py" for name in ("baselines", "methods", "photographing")]
+    files += (here.parent / "translation").glob("*.py")
+    digest = hashlib.blake2b(digest_size=16)
+    for file in sorted(files):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

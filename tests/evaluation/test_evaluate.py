@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from backend.commands import app
+from backend.evaluation import generate
 from backend.evaluation.checks import ABLATIONS, Check, Sense, check
 from backend.evaluation.evaluate import told_command
 from backend.evaluation.generate import RunFolder, read_subject
@@ -181,6 +182,14 @@ def test_what_is_there_is_not_made_again_and_what_a_kill_broke_is(finished):
     assert run(*common, "--methods", "sdedit", "--phase", "generate").exit_code == 0
     after = {path: path.stat().st_mtime_ns for path in folder.glob("*.png")}
     assert [after[path] == before[path] for path in sorted(before)] == [True, False]
+
+
+def test_another_programs_results_are_made_again(finished, monkeypatch):
+    out, common = finished
+    before = {path: path.stat().st_mtime_ns for path in (out / "results" / "no_op").rglob("*.png")}
+    monkeypatch.setattr(generate, "program_digest", lambda: "another")
+    assert run(*common, "--methods", "no_op", "--phase", "generate").exit_code == 0
+    assert before and all(path.stat().st_mtime_ns != time for path, time in before.items())
 
 
 def test_a_run_of_the_curve_that_is_a_row_too_is_sampled_for_both(renders, tmp_path):
