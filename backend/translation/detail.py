@@ -32,12 +32,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .constants import constant
-from .filters import gaussian_blur, local_product
+from .filters import NOISE_FLOOR, gaussian_blur, local_product, slope
 
 SIGMAS = (1.0, 2.0, 4.0)
 """Band edges in pixels; the last is half a latent cell of an f8 autoencoder."""
-NOISE_FLOOR = 1e-5
-"""Local energy below which nothing is told apart: (0.8 / 255) squared."""
 LUMA = (0.2126, 0.7152, 0.0722)
 LIGHT_RANGE = (0.5, 2.0)
 """Bounds of the change of light that detail follows."""
@@ -63,13 +61,11 @@ def restore_detail(
     light = light.clamp(*LIGHT_RANGE)
     restored: Tensor = output + amount * (s_low - a_low)
     for (o, a, s), sigma in zip(fine, SIGMAS, strict=True):
-        alpha = (local_product(o, a, 2 * sigma) + NOISE_FLOOR) / (
-            local_product(a, a, 2 * sigma) + NOISE_FLOOR
-        )
-        alpha = alpha.clamp(0, max(LIGHT_RANGE))
+        around = 2 * sigma
+        alpha = slope(local_product(o, a, around), local_product(a, a, around)).clamp(0, max(LIGHT_RANGE))
         drawn = o - alpha * a
-        rendered = local_product(s, s, 2 * sigma) + NOISE_FLOOR
-        gate = rendered / (rendered + local_product(drawn, drawn, 2 * sigma))
+        rendered = local_product(s, s, around) + NOISE_FLOOR
+        gate = rendered / (rendered + local_product(drawn, drawn, around))
         restored = restored + amount * gate * (light * s - alpha * a)
     return restored.clamp(0, 1)
 

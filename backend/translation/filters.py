@@ -11,6 +11,8 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.nn import functional
 
+NOISE_FLOOR = 1e-5
+"""Local energy below which nothing is told apart: (0.8 / 255) squared."""
 KEPT_LENGTH = 2048
 """Pixels along a side up to which its matrices are kept."""
 
@@ -64,6 +66,18 @@ def local_product(
 ) -> Float[Tensor, "batch 1 height width"]:
     """Inner product of two images around each pixel: the sum over the channels, the Gaussian mean over the place."""
     return gaussian_blur((x * y).sum(1, keepdim=True), sigma)
+
+
+def slope(
+    product: Float[Tensor, "batch 1 height width"], energy: Float[Tensor, "batch 1 height width"]
+) -> Float[Tensor, "batch 1 height width"]:
+    """How strongly a pattern stands in an image around each pixel, by regression: 1 where neither varies.
+
+    Args:
+        product: `local_product` of the image and the pattern.
+        energy: That of the pattern with itself.
+    """
+    return (product + NOISE_FLOOR) / (energy + NOISE_FLOOR)
 
 
 def resize_by_area(

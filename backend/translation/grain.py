@@ -21,8 +21,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor
 
-from .detail import NOISE_FLOOR
-from .filters import gaussian_blur, local_product
+from .filters import gaussian_blur, local_product, slope
 
 SIGMA = 4.0
 """Pixels up to which structure is texture; half a latent cell of an f8 autoencoder."""
@@ -47,14 +46,12 @@ def hide_grain(
         lock: How firmly the texture is held at each pixel, 0..1.
     """
     fine, own = (image - gaussian_blur(image, SIGMA) for image in (output, render))
-    explained = local_product(fine, own, AROUND) + NOISE_FLOOR
-    alpha = explained / (local_product(own, own, AROUND) + NOISE_FLOOR)
-    drawn = fine - alpha.clamp(0, 1) * own
-    hidden = (FLOOR + SHARE * _rms(own)) / _rms(drawn)
+    energy = local_product(own, own, AROUND)
+    drawn = fine - slope(local_product(fine, own, AROUND), energy).clamp(0, 1) * own
+    hidden = (FLOOR + SHARE * _rms(energy)) / _rms(local_product(drawn, drawn, AROUND))
     return output - lock * (1 - hidden.clamp(max=1)) * drawn
 
 
-def _rms(image: Float[Tensor, "1 3 height width"]) -> Float[Tensor, "1 1 height width"]:
-    """Root mean square around each pixel, of all channels."""
-    energy = local_product(image, image, AROUND) / image.shape[1]
-    return energy.clamp_min(TINY).sqrt()
+def _rms(energy: Float[Tensor, "1 1 height width"]) -> Float[Tensor, "1 1 height width"]:
+    """Root mean square around each pixel, of the three channels."""
+    return (energy / 3).clamp_min(TINY).sqrt()
