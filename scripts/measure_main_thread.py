@@ -178,7 +178,7 @@ class Conversion:
         ticks: All but the one that showed the result.
         longest: Of each of them, the longest part.
         showing: The one that did.
-        control: A loop that counts, after each of all of them.
+        control: A loop that counts, after each of all of them; empty where none was wanted.
     """
 
     click: Laps = field(default_factory=Laps)
@@ -188,14 +188,14 @@ class Conversion:
     control: Laps = field(default_factory=Laps)
 
 
-def convert() -> Conversion:
-    """Make a picture of the scene's render."""
+def convert(with_control: bool = False) -> Conversion:
+    """Make a picture of the scene's render, and count after each tick where a control is wanted."""
     parts = Parts()
     with parts.watched():
-        return _convert(parts)
+        return _convert(parts, with_control)
 
 
-def _convert(parts: Parts) -> Conversion:
+def _convert(parts: Parts, with_control: bool) -> Conversion:
     import bpy
 
     results, pump = module("picture.results"), module("session.pump")
@@ -217,8 +217,9 @@ def _convert(parts: Parts) -> Conversion:
                 laps.showing.processor.append(laps.ticks.processor.pop())
                 laps.showing.wall.append(laps.ticks.wall.pop())
             time.sleep(TICK_PAUSE_S)
-            laps.control.time(count, CONTROL_STEPS)
-            time.sleep(TICK_PAUSE_S)
+            if with_control:
+                laps.control.time(count, CONTROL_STEPS)
+                time.sleep(TICK_PAUSE_S)
     finally:
         results.show = show
     if pump.session().problem is not None:
@@ -244,7 +245,7 @@ def measure_size(width: int, height: int) -> tuple[list[str], list[str]]:
     build_scene(width, height)
     # Blender has been running for a while when an artist clicks: Python has been through its own start.
     gc.collect()
-    first, second = convert(), convert()
+    first, second = (convert(with_control=True) for _ in range(2))
     looks = compare_with_history()
     click, showing = first.click, first.showing
     ticks, control = joined(first.ticks, second.ticks), joined(first.control, second.control)
