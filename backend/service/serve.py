@@ -109,11 +109,12 @@ def _run(
 
     supervisor = Supervisor(listener, stores, pool, models, Limits())
     supervisor.recover()
-    write_connection(connection_path, listener.connection)
-    log.info("ready at %s", listener.connection.endpoint)
     if options.listen:
         copy = write_copy(options.data_dir, listener.connection, options.listen)
         log.info("other machines reach it with a copy of %s", copy)
+    # Last of all: whoever waits for this file finds everything else in place.
+    write_connection(connection_path, listener.connection)
+    log.info("ready at %s", listener.connection.endpoint)
     try:
         supervisor.run(should_stop)
     finally:
