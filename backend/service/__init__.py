@@ -14,5 +14,5 @@ worker_keeper.py    keeps a worker running
 worker_process.py   one start of the worker, seen from the supervisor
 worker.py           the worker
 channel.py          the pipe between the two
-process.py          single instances, children that do not outlive their parent
+process.py          single instances, when to end, children that do not outlive their parent
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Processes: one instance a folder, and a child that does not outlive its parent."""
+"""Processes: one instance a folder, an end when it is time, and a child that does not outlive its parent."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
+
+from protocol import ErrorCode, MakeRealError, is_alive
 
 
 class AlreadyRunningError(Exception):
@@ -43,6 +47,26 @@ class InstanceLock:
     def release(self) -> None:
         """Let another process have it."""
         os.close(self._descriptor)
+
+
+def stop_condition(parent_pid: int | None) -> Callable[[], bool]:
+    """Becomes true after SIGTERM, SIGINT or the end of the parent.
+
+    A signal is noted, not raised: an exception that comes up while ZeroMQ frees a frame is lost.
+
+    Raises:
+        MakeRealError: BACKEND_START_FAILED when there is no such parent.
+    """
+    signals: list[int] = []
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        signals.append(number)
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    if parent_pid is not None and not is_alive(parent_pid):
+        raise MakeRealError(ErrorCode.BACKEND_START_FAILED, f"there is no parent process {parent_pid}")
+    return lambda: bool(signals) or (parent_pid is not None and not is_alive(parent_pid))
 
 
 def die_with_parent(parent_pid: int) -> None:

@@ -6,25 +6,23 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import secrets
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import zmq
 
 from backend.models import installed_models, models_at_hand
 from backend.places import make_private_dir
-from protocol import ErrorCode, Limits, MakeRealError, is_alive
+from protocol import ErrorCode, Limits, MakeRealError
 from protocol.connection import default_connection_path, remove_connection, write_connection
 from protocol.curve import Listener, listen
 
 from .journal import Journal
 from .ledger import Stores
-from .process import InstanceLock
+from .process import InstanceLock, stop_condition
 from .remote import ListenAddress, kept_keys, write_copy
 from .results import Results
 from .spool import Spool
@@ -162,24 +160,6 @@ def worker_options(options: ServeOptions, device: str) -> list[str]:
     for folder in options.model_dirs:
         arguments += ["--model-dir", str(folder)]
     return arguments
-
-
-def stop_condition(parent_pid: int | None) -> Callable[[], bool]:
-    """Becomes true after SIGTERM, SIGINT or the end of the parent.
-
-    Raises:
-        MakeRealError: BACKEND_START_FAILED when there is no such parent.
-    """
-    signals: list[int] = []
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        signals.append(number)
-
-    signal.signal(signal.SIGTERM, on_signal)
-    signal.signal(signal.SIGINT, on_signal)
-    if parent_pid is not None and not is_alive(parent_pid):
-        raise MakeRealError(ErrorCode.BACKEND_START_FAILED, f"there is no parent process {parent_pid}")
-    return lambda: bool(signals) or (parent_pid is not None and not is_alive(parent_pid))
 
 
 def start_logging(folder: Path) -> None:

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,6 +19,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "protocol")]
 
 from scripted_server import ScriptedServer  # noqa: E402
 
+from backend.service.process import stop_condition  # noqa: E402
 from protocol import (  # noqa: E402
     Acknowledge,
     Cancel,
@@ -34,7 +36,6 @@ from protocol import (  # noqa: E402
     Status,
     WorkerState,
     default_connection_path,
-    is_alive,
     remove_connection,
     write_connection,
 )
@@ -65,31 +66,28 @@ def main() -> int:
     if script == "crash_at_start":
         print("something broke")
         return 1
-    signals: list[int] = []
-    # Noted, not raised: an exception that comes up while ZeroMQ frees a frame is lost.
-    signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))
+    has_parent = "--parent-pid" in sys.argv
+    should_stop = stop_condition(int(sys.argv[sys.argv.index("--parent-pid") + 1]) if has_parent else None)
     silent_to = DEADLY.get(script, ()) if starts == 1 else ()
     server = ScriptedServer(epoch=f"start {starts}", silent_to=silent_to)
     path = default_connection_path()
     write_connection(path, server.connection)
     try:
-        serve(server, script, starts, signals)
+        serve(server, script, starts, should_stop)
     finally:
         remove_connection(path, server.connection)
         server.close()
     return 0
 
 
-def serve(server: ScriptedServer, script: str, starts: int, signals: list[int]) -> None:
-    """Translate every job that has all its planes, until a signal has come."""
-    has_parent = "--parent-pid" in sys.argv
-    parent = int(sys.argv[sys.argv.index("--parent-pid") + 1]) if has_parent else os.getpid()
+def serve(server: ScriptedServer, script: str, starts: int, should_stop: Callable[[], bool]) -> None:
+    """Translate every job that has all its planes, until it is time to end."""
     done: set[str] = set()
-    while is_alive(parent) and not signals:
+    while not should_stop():
         server.pump()
         for job_id in server.received.keys() - done:
             done.add(job_id)
-            translate(server, job_id, script, starts, signals)
+            translate(server, job_id, script, starts, should_stop)
         for message in server.heard_of(Acknowledge):
             (Path(os.environ["MAKE_REAL_SCRIPT_DIR"]) / f"acknowledged_{message.job_id}").touch()
         if server.heard_of(Release):
@@ -101,7 +99,9 @@ def serve(server: ScriptedServer, script: str, starts: int, signals: list[int]) 
         time.sleep(0.002)
 
 
-def translate(server: ScriptedServer, job_id: str, script: str, starts: int, signals: list[int]) -> None:
+def translate(
+    server: ScriptedServer, job_id: str, script: str, starts: int, should_stop: Callable[[], bool]
+) -> None:
     """Send progress, then the negative of the picture, or what the script says instead."""
     server.states[job_id] = JobState.RUNNING
     is_slow = script == "slow" or (script == "slow_once" and len(server.received) == 1)
@@ -111,7 +111,7 @@ def translate(server: ScriptedServer, job_id: str, script: str, starts: int, sig
         if step == 1 and (script == "die" or (script == "die_once" and starts == 1)):
             die()
         server.pump()
-        if signals or any(message.job_id == job_id for message in server.heard_of(Cancel)):
+        if should_stop() or any(message.job_id == job_id for message in server.heard_of(Cancel)):
             return
         time.sleep(0.005)
     if script == "fail" or (script == "fail_once" and len(server.received) == 1):
