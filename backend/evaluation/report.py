@@ -121,10 +121,12 @@ def devices(plan: Plan) -> str:
 def to_markdown(content: dict[str, Any]) -> str:
     """The tables of the page."""
     about = content["about"]
+    has_released = any(row["method"].startswith("released") for row in content["rows"])
+    released = f", the released procedure's {RELEASED_STRENGTH:g}" if has_released else ""
     head = (
         f"{about['renders']} renders ({about['patches']} patches of cloth), {about['photos']} photos"
-        f" ({about['photo_patches']}); model `{about['model']}`, strength {about['strength']:g},"
-        f" the released procedure's {RELEASED_STRENGTH:g};"
+        f" ({about['photo_patches']}); model `{about['model']}`, strength {about['strength']:g}"
+        f"{released};"
         f" {about['steps']} steps, rivals' {about['rival_steps']}; {about['device']}, {about['date']}."
         f" In brackets: 95 % of {about['replicates']} bootstrap draws. Seconds {about['seconds']}."
         f"\n\n    {about['command']}"
