@@ -106,7 +106,8 @@ def drift_warnings(report: dict[str, float]) -> list[str]:
     if report["ssim_garment"] < SSIM_LIMIT or report["highpass_garment"] < HIGHPASS_LIMIT:
         warnings.append(
             f"the garment's texture drifted (SSIM {report['ssim_garment']:.2f}, fine structure"
-            f" {report['highpass_garment']:.2f}): lower the garment's strength, or raise texture lock and detail"
+            f" {report['highpass_garment']:.2f}): lower the garment's strength, or raise texture lock and detail;"
+            " noise of a render that was not denoised counts as texture, too"
         )
     if report["colour_garment"] > COLOUR_LIMIT:
         warnings.append(
