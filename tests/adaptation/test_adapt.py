@@ -17,7 +17,7 @@ import torch
 import typer
 from adapt_request import small_request
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from backend.adaptation.command import find_base, run
 from backend.adaptation.settings import Pace
@@ -89,9 +89,21 @@ def test_a_domain_is_made_listed_and_translates(
     assert not np.array_equal(translation.image, image)
 
 
+def heed_the_text(model: Path) -> None:
+    """Make a random network's cross-attention strong: what vectors do to it is else lost in the rounding."""
+    (file,) = (model / "unet").glob("*.safetensors")
+    strong = ("attn2.to_v.weight", "attn2.to_out.0.weight")
+    weights = {
+        name: 12 * tensor if name.endswith(strong) else tensor for name, tensor in load_file(file).items()
+    }
+    save_file(weights, file, metadata={"format": "pt"})
+
+
 @pytest.mark.slow
-def test_both_stages_learn(tmp_path: Path, pictures: Path, base: Path) -> None:
+def test_both_stages_learn(tmp_path: Path, pictures: Path, write_tiny: WriteTiny) -> None:
     """The held-out photos' loss falls; the vectors lower the loss of the renders below that of vectors that stay."""
+    base = write_tiny("sd15", tmp_path / "base")
+    heed_the_text(base)
 
     def learn(name: str, negative_rate: float) -> Path:
         run(
@@ -111,7 +123,7 @@ def test_both_stages_learn(tmp_path: Path, pictures: Path, base: Path) -> None:
         np.mean([float(row["loss"]) for row in rows(folder, "negative")[-10:]])
         for folder in (out, learn("still", 1e-9))
     )
-    assert learnt < still - 0.0005
+    assert learnt < still - 0.005
     lora = load_file(out / "unet_lora.safetensors")
     assert all(tensor.abs().max() > 0 for tensor in lora.values())
     assert all(tensor.dtype is torch.float16 for tensor in lora.values())
