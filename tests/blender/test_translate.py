@@ -556,14 +556,18 @@ def test_disabling_the_extension_ends_everything(
     assert addon("session.pump").session().phase == "stopped"
 
 
-def solved_views(addon: Callable, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Grows by where the job is, whenever a view begins to be inverted and is inverted."""
+def solved_views(
+    addon: Callable, monkeypatch: pytest.MonkeyPatch, may_end: Callable[[], bool] = lambda: True
+) -> list[str]:
+    """Grows by where the job is, whenever a view begins to be inverted and is inverted, not before it may."""
     inverse, solved = addon("picture.view_inverse"), []
     solve = inverse._solve_cube
 
     def watched(response):
         solved.append("begun")
         positions = yield from solve(response)
+        while not may_end():
+            yield
         solved.append(addon("session.pump").session().job.stage)
         return positions
 
@@ -585,12 +589,13 @@ def test_a_view_is_inverted_while_the_backend_computes(
 def test_a_view_that_is_being_inverted_when_the_result_arrives_is_inverted_once(
     addon: Callable, garment_scene: bpy.types.Scene, backend: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Long enough for the view to be begun meanwhile.
+    backend("steady")
     garment_scene.view_settings.exposure = 0.08
-    backend("invert")
     assert translate_and_wait(addon).problem is None
     garment_scene.view_settings.exposure = 0.09
-    solved = solved_views(addon, monkeypatch)
     results, shown = addon("picture.results"), []
+    solved = solved_views(addon, monkeypatch, may_end=lambda: bool(shown))
     show = results.show
     monkeypatch.setattr(results, "show", lambda *values: (shown.append(len(solved)), show(*values))[1])
     assert translate_and_wait(addon).problem is None
