@@ -174,46 +174,36 @@ def test_a_4k_float_plane_never_holds_up_the_caller(start: Start, connect: Conne
     server = start()
     client = connect(server.connection)
     threads = threading.enumerate()
-    transfers = [timed_transfer(client, server, planes) for _ in range(3)]
-    # A call that copies does so in each of the three; what else runs on the machine comes and goes, and costs the
-    # thread little of its own time.
-    assert min(worst for _, worst in transfers) < 0.03
-    assert min(median for median, _ in transfers) < 0.004
-    assert threading.enumerate() == threads
-
-
-def timed_transfer(client: Client, server: ScriptedServer, planes: PlaneMap) -> tuple[float, float]:
-    """Send planes to the server and back.
-
-    Returns:
-        Seconds of the client's calls: the median by the clock, and the most processor time that one took.
-    """
     seconds: list[float] = []
     cpu_seconds: list[float] = []
-    events: list[Event] = []
 
-    def timed(call: Callable[[], Any]) -> Any:
-        began, cpu_began = time.perf_counter(), time.thread_time()
-        answer = call()
-        seconds.append(time.perf_counter() - began)
-        cpu_seconds.append(time.thread_time() - cpu_began)
-        return answer
-
-    def pump(until: Callable[[], bool]) -> None:
-        end = time.monotonic() + 120
-        while not until():
+    def timed(until: Callable[[], bool]) -> list[Event]:
+        events: list[Event] = []
+        end = time.monotonic() + 240
+        while not until() and not any(isinstance(event, Finished) for event in events):
             assert time.monotonic() < end
-            events.extend(timed(client.poll))
             assert not has(Lost)(events), events
+            began, cpu_began = time.perf_counter(), time.thread_time()
+            events += client.poll()
+            seconds.append(time.perf_counter() - began)
+            cpu_seconds.append(time.thread_time() - cpu_began)
             server.pump()
+        return events
 
-    job_id = timed(lambda: client.submit(REQUEST, planes))
-    pump(until=lambda: job_id in server.received)
+    began = time.perf_counter()
+    job_id = client.submit(REQUEST, planes)
+    assert time.perf_counter() - began < 0.05
+    timed(until=lambda: job_id in server.received)
     server.finish(job_id, planes)
-    pump(until=lambda: has(Finished)(events))
-    finished = next(event for event in events if isinstance(event, Finished))
+    finished = timed(until=lambda: False)[-1]
+    assert isinstance(finished, Finished)
     assert np.array_equal(finished.planes[PlaneName.IMAGE], planes[PlaneName.IMAGE])
-    return statistics.median(seconds), max(cpu_seconds)
+    # The processor's time, which a machine busy with other things does not lengthen.
+    assert statistics.median(cpu_seconds) < 0.004
+    assert max(cpu_seconds) < 0.03
+    if os.getloadavg()[0] < 2 * (os.cpu_count() or 1):
+        assert statistics.median(seconds) < 0.004
+    assert threading.enumerate() == threads
 
 
 def test_nobody_listens(connect: Connect, start: Start) -> None:
