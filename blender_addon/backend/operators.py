@@ -202,7 +202,8 @@ def _take(operator: bpy.types.Operator, content: bytes, source: str) -> set[str]
     except MakeRealError as problem:
         return _refuse(operator, problem)
     preferences.get().location = "REMOTE"
-    operator.report({"INFO"}, f"The backend at {where} will be used")
+    when = "from the next picture on" if pump.session().job else "from now on"
+    operator.report({"INFO"}, f"The backend at {where} is used {when}")
     return {"FINISHED"}
 
 

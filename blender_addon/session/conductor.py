@@ -9,6 +9,8 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 from .. import pace
 from ..backend import remote
@@ -41,6 +43,24 @@ OTHER_BACKEND_PATIENCE_S = 30.0
 """Seconds that another backend is given to become reachable, or to go."""
 
 
+def _connection(kept: Path | None) -> Connection | None:
+    """Of the backend elsewhere whose file is kept, else of the one on this machine.
+
+    Raises:
+        MakeRealError: CONNECTION_FILE_REFUSED.
+    """
+    return read_connection() if kept is None else read_remote_connection(kept)
+
+
+def _elsewhere(kept: Path | None) -> tuple[Path | None, Connection | None]:
+    """What tells one choice of a backend from another: this machine's is the same after each of its starts.
+
+    Raises:
+        MakeRealError: CONNECTION_FILE_REFUSED.
+    """
+    return kept, kept and _connection(kept)
+
+
 class Conductor:
     """One session with the backend.
 
@@ -61,6 +81,8 @@ class Conductor:
         self._patience_ends = 0.0
         self._start_ends = 0.0
         self._heard_pong: Pong | None = None
+        self._served_by: tuple[Path | None, Connection | None] = (None, None)
+        self._is_choice_new = False
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -91,15 +113,12 @@ class Conductor:
             self._client.release()
 
     def look(self) -> None:
-        """See whether there is a backend to start, or to connect to elsewhere."""
-        launch = self._launch()
-        try:
-            if launch.remote is None:
-                find_program(launch.program, launch.home)
-            is_there = launch.remote is None or launch.remote.exists()
-        except MakeRealError:
-            is_there = False
-        self.dispatch(ev.BackendLooked(is_there))
+        """See whether there is a backend to start, or to connect to elsewhere; leave one that is no longer chosen.
+
+        A job stays where it was sent: with one, this is done at its end.
+        """
+        self._is_choice_new = True
+        self._follow_choice()
 
     @property
     def is_idle(self) -> bool:
@@ -138,6 +157,7 @@ class Conductor:
         self._look_for_connection()
         if self._client:
             self._hear(self._client, budget_s / (4 if self.is_working else 2))
+        self._follow_choice()
         while self._work.is_waiting:
             event = self._work.step()
             if event:
@@ -194,14 +214,27 @@ class Conductor:
             else:
                 self._start_process()
 
-    def _connection(self) -> Connection | None:
-        """The backend's connection, here or elsewhere. Raises MakeRealError: CONNECTION_FILE_REFUSED."""
-        kept = self._launch().remote
-        return read_connection() if kept is None else read_remote_connection(kept)
+    def _follow_choice(self) -> None:
+        if not self._is_choice_new or self.session.job is not None:
+            return
+        self._is_choice_new = False
+        launch = self._launch()
+        try:
+            if self._client and self._served_by != _elsewhere(launch.remote):
+                self.dispatch(ev.StopClicked())
+        except MakeRealError as problem:
+            self.dispatch(ev.BackendFailed(problem))
+        try:
+            if launch.remote is None:
+                find_program(launch.program, launch.home)
+            is_there = launch.remote is None or launch.remote.exists()
+        except MakeRealError:
+            is_there = False
+        self.dispatch(ev.BackendLooked(is_there))
 
     def _live_connection(self) -> Connection | None:
         try:
-            return self._connection()
+            return _connection(self._launch().remote)
         except MakeRealError as problem:
             self.dispatch(ev.BackendFailed(problem))
             return None
@@ -278,9 +311,10 @@ class Conductor:
             self.dispatch(ev.BackendMissing(problem) if missing else ev.BackendFailed(problem))
 
     def _open_client(self) -> None:
-        connection = self._live_connection()
+        connection, kept = self._live_connection(), self._launch().remote
         if connection is not None:
-            self._client = Client(connection, CLIENT_NAME, find=self._connection)
+            self._client = Client(connection, CLIENT_NAME, find=partial(_connection, kept))
+            self._served_by = (kept, kept and connection)
             self._heard_pong = None
 
     def _close_client(self) -> None:

@@ -256,7 +256,14 @@ def test_a_backend_elsewhere_with_the_wrong_key_and_then_the_right_one(
         assert (pump.session().phase, line().text) == ("ready", "Ready on cpu")
         kept = addon("backend.places").remote_connection_path()
         assert kept.stat().st_mode & 0o777 == 0o600
-        bpy.ops.make_real.stop_backend()
+        chosen.location = "LOCAL"
+        assert pump.session().phase == "stopped", "the next picture does not leave this machine"
+        chosen.location = "REMOTE"
+        connect()
+        bpy.ops.make_real.choose_connection(filepath=str(copied))
+        assert pump.session().phase == "ready", "it is the one that was chosen before"
+        connect(server_public_key=zmq.curve_keypair()[0])
+        assert pump.session().problem.code == "key_refused", "another choice takes effect at once"
         copied.write_text("{}")
         with pytest.raises(RuntimeError, match="cannot be trusted"):
             bpy.ops.make_real.choose_connection(filepath=str(copied))
@@ -264,6 +271,21 @@ def test_a_backend_elsewhere_with_the_wrong_key_and_then_the_right_one(
         bpy.ops.make_real.stop_backend()
         kept.unlink()
         server.close()
+
+
+def test_another_backend_is_chosen_while_a_picture_is_made(
+    addon: Callable, garment_scene: bpy.types.Scene, chosen: bpy.types.AddonPreferences, backend: Callable
+) -> None:
+    backend("steady")
+    pump = addon("session.pump")
+    assert bpy.ops.make_real.translate() == {"FINISHED"}
+    pump_until(addon, lambda session: session.job.step >= 1)
+    chosen.location = "REMOTE"
+    pump.run_until_idle(TIMEOUT_S)
+    assert garment_scene.make_real.result is not None, "it is finished where it was begun"
+    pump_until(addon, lambda session: session.phase == "not_installed")
+    chosen.location = "LOCAL"
+    assert translate_and_wait(addon).problem is None
 
 
 def test_something_else_listens_where_the_backend_was(
