@@ -57,7 +57,7 @@ class Collected:
             # An unsaved file may have been saved meanwhile, and its history moved beside it.
             target = replace(self.target, folder=places.follow(self.target.folder))
             recorder = Recorder(target, request, self.planes, self.when, cell, reproduces)
-            problem = yield from results.store(target, picture, recorder.record, preparing)
+            problem = yield from results.store(target, picture, recorder.newest(), recorder.record, preparing)
             yield from pace.next_tick()
             shelf.result_arrived(target)
             return problem
@@ -72,7 +72,7 @@ Reading = Generator[None, None, Collected]
 
 def label(scene: bpy.types.Scene, cell: str = "") -> str:
     """What the artist calls a job on the scene's render."""
-    return ", ".join(filter(None, (scene.name, f"frame {scene.frame_current}", cell)))
+    return ", ".join(filter(None, (scene.name, f"frame {render_state.frame(scene)}", cell)))
 
 
 def collect(scene: bpy.types.Scene) -> Reading:

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import bpy
 from bpy.app.handlers import persistent
 
 from .. import compositor, holding, pace, tickets
+from ..picture import render_state
 from ..protocol import MakeRealError
 from ..session import pump
 from ..session.events import Rendered
@@ -31,7 +33,7 @@ _comparing: Iterator[None] | None = None
 
 @persistent
 def _on_render_complete(scene: bpy.types.Scene, _unused: object = None) -> None:
-    _rendered[scene.name] = scene.frame_current
+    _rendered[scene.name] = render_state.frame(scene)
     if not bpy.app.background and not bpy.app.timers.is_registered(_on_timer):
         bpy.app.timers.register(_on_timer, first_interval=DELAY_S, persistent=True)
 
@@ -70,22 +72,48 @@ def _compare_all() -> Iterator[None]:
 
 def _compare(name: str, frame: int) -> Iterator[None]:
     scene = bpy.data.scenes.get(name)
-    if scene is None or _known_looks(scene, frame) is None:
+    if scene is None or _known(scene, frame) is None:
         return
     looks = yield from tickets.look_at(scene, fingerprint.take)
     # Looked up again: meanwhile the artist may have opened another file, or made a picture of this very render.
     scene = bpy.data.scenes.get(name)
-    known = _known_looks(scene, frame) if scene else None
-    if known is not None and fingerprint.differ(looks, known):
-        write_events(places.folder(scene), index.rendered(name, frame, looks))
+    known = _known(scene, frame) if scene else None
+    if known is not None and fingerprint.differ(looks, known.looks):
+        write_events(places.folder(scene), index.rendered(known.scene, frame, looks))
         compositor.withdraw(scene, frame)
         shelf.refresh(scene)
 
 
-def _known_looks(scene: bpy.types.Scene, frame: int) -> str | None:
-    """Fingerprint of the newest render of a frame that the history knows."""
-    _when, looks = index.read(places.folder(scene)).renders.get((scene.name, frame), ("", None))
-    return looks
+class _Known(NamedTuple):
+    """A render that the history knows.
+
+    Args:
+        scene: The scene's name then.
+        looks: Its fingerprint.
+    """
+
+    scene: str
+    looks: str
+
+
+def _known(scene: bpy.types.Scene, frame: int) -> _Known | None:
+    """The newest render of a frame that the history knows; under its old name, of a scene that was renamed or
+    appended."""
+    renders = index.read(places.folder(scene)).renders
+    if (scene.name, frame) in renders:
+        return _Known(scene.name, renders[scene.name, frame][1])
+    earlier = [
+        (when, _Known(name, looks))
+        for (name, at), (when, looks) in renders.items()
+        if at == frame and not _is_of_another_scene(name, scene)
+    ]
+    return max(earlier)[1] if earlier else None
+
+
+def _is_of_another_scene(name: str, scene: bpy.types.Scene) -> bool:
+    """Whether a name in the scene's history is that of a scene that shares it."""
+    other = bpy.data.scenes.get(name)
+    return other is not None and other.make_real_history.history == scene.make_real_history.history
 
 
 @persistent

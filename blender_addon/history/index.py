@@ -101,12 +101,14 @@ class History:
         entries: By number, in the order in which they were made.
         renders: Scene and frame -> time and fingerprint of the newest render known.
         unreadable: Lines that could not be read.
+        newest: The highest number ever given, though its result be removed; 0 before the first.
     """
 
     history: str = ""
     entries: Mapping[int, Entry] = field(default_factory=dict)
     renders: Mapping[tuple[str, int], tuple[str, str]] = field(default_factory=dict)
     unreadable: int = 0
+    newest: int = 0
 
     def is_out_of_date(self, entry: Entry) -> bool:
         """Whether the same frame was rendered again since, and looks different now."""
@@ -166,7 +168,7 @@ def read(folder: Path) -> History:
     else:
         _known.pop(folder, None)
     entries = {number: reader.entries[number] for number in sorted(reader.entries)}
-    return History(reader.history, entries, dict(reader.renders), reader.unreadable)
+    return History(reader.history, entries, dict(reader.renders), reader.unreadable, reader.newest)
 
 
 def read_id(folder: Path) -> str:
@@ -202,6 +204,7 @@ class _Reader:
         self.entries: dict[int, Entry] = {}
         self.renders: dict[tuple[str, int], tuple[str, str]] = {}
         self.unreadable = 0
+        self.newest = 0
         self._handlers: dict[str, Callable[[Event], None]] = {
             "history": self._header,
             "made": self._made,
@@ -260,6 +263,7 @@ class _Reader:
         values["warnings"] = tuple(values.get("warnings", ()))
         entry = Entry(**values)
         self.entries[entry.number] = entry
+        self.newest = max(self.newest, entry.number)
         if entry.reproduces is None:
             self._rendered(entry.collected, event)
 

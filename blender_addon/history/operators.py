@@ -183,7 +183,11 @@ class HistoryBegin(bpy.types.Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Let go of the old one."""
-        places.forget(context.scene)
+        try:
+            places.begin(context.scene)
+        except MakeRealError as problem:
+            self.report({"ERROR"}, problem.message)
+            return {"CANCELLED"}
         shelf.refresh(context.scene)
         return {"FINISHED"}
 

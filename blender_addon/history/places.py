@@ -20,6 +20,7 @@ from .. import compat
 from ..picture.files import blender_path
 from ..session import pump
 from . import index
+from .recorder import write_events
 
 BESIDE_BLEND_FILE = "make_real"
 FORWARD = "moved_to.txt"
@@ -85,10 +86,15 @@ def point(scene: bpy.types.Scene, place: Path) -> None:
             setattr(scene.make_real_history, name, value)
 
 
-def forget(scene: bpy.types.Scene) -> None:
-    """Let the scene begin a new history beside its own blend file; the old one stays where it is."""
-    for name in ("history", "folder", "known_folder"):
-        scene.make_real_history.property_unset(name)
+def begin(scene: bpy.types.Scene) -> None:
+    """Begin a new history for the scene, beside its own blend file; the old one stays where it is.
+
+    Raises:
+        MakeRealError: DISK_FULL, naming the file.
+    """
+    place = _free(_default(scene))
+    write_events(place)
+    point(scene, place)
 
 
 # Saving
@@ -139,9 +145,7 @@ def _relative(place: Path, beside: Path) -> str:
 
 def _move(place: Path, parent: Path) -> Path:
     """Move a history; nothing that is there already is overwritten. It stays where it is if that fails."""
-    number, target = 2, parent / place.name
-    while target.exists():
-        number, target = number + 1, parent / f"{place.name}_{number}"
+    target = _free(parent / place.name)
     try:
         parent.mkdir(parents=True, exist_ok=True)
         shutil.move(place, target)
@@ -152,6 +156,14 @@ def _move(place: Path, parent: Path) -> Path:
     (place / FORWARD).write_text(str(target), encoding="utf-8")
     _repoint_images(place, target)
     return target
+
+
+def _free(place: Path) -> Path:
+    """The place, or one with a number behind its name if there is something already."""
+    number, free = 2, place
+    while free.exists():
+        number, free = number + 1, place.with_name(f"{place.name}_{number}")
+    return free
 
 
 def _repoint_images(old: Path, new: Path) -> None:

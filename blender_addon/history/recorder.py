@@ -38,6 +38,14 @@ class Recorder:
     cell: str = ""
     reproduces: Entry | None = None
 
+    def newest(self) -> int:
+        """The highest number that the history has given so far."""
+        try:
+            return index.read(self.target.folder).newest
+        except (OSError, ValueError):
+            # The files that are there tell the number; whether the history can be written, `record` tells.
+            return 0
+
     def record(self, paths: ResultPaths, picture: Picture) -> Iterator[None]:
         """Write everything, the entry's line last. Pauses between steps of a few milliseconds.
 

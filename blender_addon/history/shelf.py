@@ -133,7 +133,7 @@ def refresh(scene: bpy.types.Scene) -> None:
     """Read the scene's history again."""
     if places.is_missing(scene):
         shelf = _shelf(scene.make_real_history.history)
-        shelf.problem = f"The history is not at {bpy.path.abspath(scene.make_real_history.folder)} any more"
+        shelf.problem = f"{_where_it_was(scene)}: move it back, or the next picture begins a new one"
         return
     folder = places.folder(scene)
     try:
@@ -153,6 +153,10 @@ def refresh(scene: bpy.types.Scene) -> None:
     shelf.problem = f"{content.unreadable} lines of {index.FILE} cannot be read" if content.unreadable else ""
     _list(shelf, content, known[1])
     _load_thumbnails(folder, content, known)
+
+
+def _where_it_was(scene: bpy.types.Scene) -> str:
+    return f"The history is not at {bpy.path.abspath(scene.make_real_history.folder)} any more"
 
 
 def _shelf(identity: str) -> HistoryShelf:
@@ -221,10 +225,14 @@ def result_arrived(target: Destination) -> None:
     """A job's result was stored: list it, if its scene is still open."""
     scene = bpy.data.scenes.get(target.scene)
     if scene is not None and scene.is_editable and places.folder(scene) == target.folder:
+        gone = _where_it_was(scene) if places.is_missing(scene) else ""
+        if gone:
+            places.point(scene, target.folder)
         refresh(scene)
         shelf = of_scene(scene)
         if shelf is not None:
             shelf.active = 0
+            shelf.problem = shelf.problem or (gone and f"{gone}: this is a new one")
 
 
 @persistent

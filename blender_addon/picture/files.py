@@ -65,8 +65,11 @@ def every_file(paths: ResultPaths) -> tuple[Path, ...]:
     return paths.display, paths.linear, paths.mask, paths.thumbnail, paths.recipe
 
 
-def reserve(folder: Path) -> ResultPaths:
+def reserve(folder: Path, newest: int) -> ResultPaths:
     """Claim the next number of a folder, also against another Blender that claims one at this moment.
+
+    Args:
+        newest: The highest number given so far, though its files be deleted: a number stands for one result for ever.
 
     Raises:
         MakeRealError: DISK_FULL, naming the folder.
@@ -74,7 +77,7 @@ def reserve(folder: Path) -> ResultPaths:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         taken = [int(match[1]) for path in folder.iterdir() if (match := re.match(r"(\d{4,})_", path.name))]
-        paths = ResultPaths(folder, max(taken, default=0) + 1)
+        paths = ResultPaths(folder, max([newest, *taken]) + 1)
         while True:
             try:
                 paths.recipe.touch(exist_ok=False)

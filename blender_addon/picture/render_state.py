@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the render that Blender shows is finished. Afterwards nothing in Blender's data tells, so it is noted."""
+"""Of which frame the render is that Blender shows, and whether it is finished. Afterwards nothing in Blender's data
+tells, so it is noted."""
 
 from __future__ import annotations
 
@@ -11,6 +12,8 @@ from ..protocol import ErrorCode, MakeRealError
 _cancelled: set[int] = set()
 """`session_uid` of each scene whose last render was cancelled. Render handlers run in the render's own thread, where
 nothing else may be done."""
+_frames: dict[int, int] = {}
+"""`session_uid` of each scene -> frame of its last render."""
 
 
 def check() -> None:
@@ -30,6 +33,12 @@ def remarks(scene: bpy.types.Scene) -> tuple[str, ...]:
     return ("The render was cancelled: the picture is made from what there is of it",)
 
 
+def frame(scene: bpy.types.Scene) -> int:
+    """Frame of the scene's last render. The artist may have gone to another one since, and Blender goes back by itself
+    when an animation is done."""
+    return _frames.get(scene.session_uid, scene.frame_current)
+
+
 @persistent
 def _on_init(scene: bpy.types.Scene, _unused: object = None) -> None:
     _cancelled.discard(scene.session_uid)
@@ -41,13 +50,24 @@ def _on_cancel(scene: bpy.types.Scene, _unused: object = None) -> None:
 
 
 @persistent
+def _on_frame(scene: bpy.types.Scene, _unused: object = None) -> None:
+    _frames[scene.session_uid] = scene.frame_current
+
+
+@persistent
 def _before_load(*_unused: object) -> None:
+    _forget()
+
+
+def _forget() -> None:
     _cancelled.clear()
+    _frames.clear()
 
 
 _HANDLERS = (
     (bpy.app.handlers.render_init, _on_init),
     (bpy.app.handlers.render_cancel, _on_cancel),
+    (bpy.app.handlers.render_post, _on_frame),
     (bpy.app.handlers.load_pre, _before_load),
 )
 
@@ -62,4 +82,4 @@ def unregister() -> None:
     """Listen no more."""
     for handlers, function in _HANDLERS:
         handlers.remove(function)
-    _cancelled.clear()
+    _forget()

@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import compat, compositor, holding, pace
 from ..protocol import MakeRealError
-from . import editors, exr_encode, png, recovery, tiff, view_transform
+from . import editors, exr_encode, png, recovery, render_state, tiff, view_transform
 from . import files as picture_files
 from .files import ResultPaths
 from .source import Source
@@ -76,7 +76,7 @@ def destination(
         blend_file=bpy.data.filepath,
         scene=scene.name,
         scene_uid=scene.session_uid,
-        frame=scene.frame_current,
+        frame=render_state.frame(scene),
         view=view_transform.of_scene(scene),
         source=source,
         garment=garment,
@@ -91,13 +91,14 @@ def prepare(target: Destination) -> Generator[None, None, None]:
 
 
 def store(
-    target: Destination, picture: Picture, record: Record, preparing: Iterator[None]
+    target: Destination, picture: Picture, newest: int, record: Record, preparing: Iterator[None]
 ) -> Generator[str | None, None, MakeRealError | None]:
     """Write the result's files, then show it. Pauses between steps of a millisecond or so; Blender's decoding of the
     picture is one step however large it is. Once the files are written it also waits for what holds Blender's data,
     and says what that is.
 
     Args:
+        newest: As in `files.reserve`.
         preparing: What `prepare` returned, wherever it stands.
 
     Returns:
@@ -107,7 +108,7 @@ def store(
     Raises:
         MakeRealError: DISK_FULL: the picture is not on the disk, and nothing was shown.
     """
-    paths = picture_files.reserve(target.folder)
+    paths = picture_files.reserve(target.folder, newest)
     recipe = _recipe(target, picture)
     with tempfile.TemporaryDirectory(prefix="make_real_") as folder:
         quick = Path(folder) / "shown.tif"

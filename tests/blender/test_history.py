@@ -187,6 +187,81 @@ def test_append_to_a_file_with_its_own_history(
     assert shelf_numbers(addon, bpy.data.scenes["Scene"]) == [1]
 
 
+def test_begin_a_new_history_where_the_old_one_is(
+    addon: Callable, saved: bpy.types.Scene, backend: Callable, tmp_path: Path
+) -> None:
+    backend("invert")
+    translate_and_wait(addon)
+    bpy.ops.make_real.history_begin()
+    assert shelf_numbers(addon, saved) == []
+    translate_and_wait(addon)
+    assert shelf_numbers(addon, saved) == [1]
+    places = addon("history.places")
+    assert places.folder(saved) == tmp_path / "shoot" / "make_real" / "Scene_2"
+    assert list(addon("history.index").read(tmp_path / "shoot" / "make_real" / "Scene").entries) == [1]
+    bpy.ops.wm.save_mainfile()
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "shoot" / "shoot.blend"))
+    assert places.folder(bpy.context.scene).name == "Scene_2"
+
+
+def test_a_number_is_never_given_again(addon: Callable, saved: bpy.types.Scene, backend: Callable) -> None:
+    """What shows a result keeps it by its files' name."""
+    backend("invert")
+    translate_and_wait(addon)
+    translate_and_wait(addon)
+    bpy.ops.make_real.history_remove(number=2, delete_files=True)
+    translate_and_wait(addon)
+    assert shelf_numbers(addon, saved) == [3, 1]
+
+
+def test_a_result_is_of_the_frame_that_was_rendered(
+    addon: Callable, saved: bpy.types.Scene, backend: Callable
+) -> None:
+    backend("invert")
+    saved.frame_set(10)
+    bpy.ops.render.render()
+    saved.frame_set(20)
+    translate_and_wait(addon)
+    assert history(addon, saved).entries[1].frame == 10
+    folder = addon("history.places").folder(saved)
+    assert files(folder / "compositor") == ["linear_0010.exr"]
+
+
+def test_the_last_frame_of_an_animation_is_not_taken_for_the_current_one(
+    addon: Callable, saved: bpy.types.Scene, backend: Callable, tmp_path: Path
+) -> None:
+    backend("invert")
+    saved.frame_set(1)
+    bpy.ops.render.render()
+    translate_and_wait(addon)
+    cube = bpy.data.objects[LEFT]
+    for frame, place in ((1, -0.6), (3, 0.0)):
+        cube.location.x = place
+        cube.keyframe_insert("location", frame=frame)
+    saved.frame_start, saved.frame_end = 1, 3
+    saved.render.filepath = str(tmp_path / "frames" / "")
+    saved.frame_set(1)
+    bpy.ops.render.render(animation=True)
+    addon("history.freshness").compare_renders()
+    content = history(addon, saved)
+    assert not content.is_out_of_date(content.entries[1])
+    translate_and_wait(addon)
+    assert history(addon, saved).entries[2].frame == 3
+
+
+def test_a_scene_that_was_renamed_still_notices_its_renders(
+    addon: Callable, saved: bpy.types.Scene, backend: Callable
+) -> None:
+    backend("invert")
+    translate_and_wait(addon)
+    saved.name = "Autumn"
+    bpy.data.objects[LEFT].location.x -= 0.2
+    bpy.ops.render.render()
+    addon("history.freshness").compare_renders()
+    content = history(addon, saved)
+    assert content.is_out_of_date(content.entries[1])
+
+
 def test_undo(addon: Callable, saved: bpy.types.Scene, backend: Callable) -> None:
     backend("invert")
     bpy.ops.ed.undo_push(message="before")
@@ -378,6 +453,13 @@ def test_a_history_that_is_gone_is_said(
     assert "make_real/Scene" in addon("history.shelf").of_scene(saved).problem
     (tmp_path / "elsewhere").rename(tmp_path / "shoot" / "make_real")
     bpy.ops.make_real.history_refresh()
+    assert addon("history.shelf").of_scene(saved).problem == ""
+    (tmp_path / "shoot" / "make_real").rename(tmp_path / "elsewhere")
+    translate_and_wait(addon)
+    assert shelf_numbers(addon, saved) == [1]
+    assert "this is a new one" in addon("history.shelf").of_scene(saved).problem
+    translate_and_wait(addon)
+    assert shelf_numbers(addon, saved) == [2, 1]
     assert addon("history.shelf").of_scene(saved).problem == ""
 
 
