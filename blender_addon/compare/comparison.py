@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Which two pictures are compared, and how (`window_manager.make_real_compare`)."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,11 +86,11 @@ def pair_of(scene: bpy.types.Scene, image: bpy.types.Image | None) -> Pair | Non
     if image is None or editors.WARNINGS not in image:
         return None
     history = shelf.history(scene)
-    name = Path(bpy.path.abspath(image.filepath)).name
-    entry = next((e for e in history.entries.values() if name == f"{e.number:04}_display.png"), None)
-    if entry is None:
+    after = Path(os.path.normpath(bpy.path.abspath(image.filepath)))
+    entry = next((e for e in history.entries.values() if after.name == f"{e.number:04}_display.png"), None)
+    # Every history has a 0001: another scene's, in an editor that shows it still, is not this one's.
+    if entry is None or str(after) != os.path.normpath(shelf.files_of(scene, entry.number).display):
         return None
-    after = shelf.files_of(scene, entry.number).display
     return Pair(entry, kept_renders.path_of(shelf.folder_of(scene), entry.render), after)
 
 

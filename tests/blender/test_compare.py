@@ -66,6 +66,13 @@ def test_pair(addon: Callable, garment_scene: bpy.types.Scene, backend: Callable
     assert (abs(read(pair.before, "Non-Color")[..., :3] * 65535 - render) < 0.5).all()
     assert read(pair.after, "Non-Color").shape[:2] == render.shape[:2]
     assert pair_of(garment_scene, bpy.data.images.new("Other", 4, 4)) is None
+    other = garment_scene.copy()
+    bpy.context.window.scene = other
+    bpy.ops.make_real.history_begin()
+    bpy.ops.render.render()
+    translate_and_wait(addon)
+    assert pair_of(other, other.make_real.result).entry.number == 1
+    assert pair_of(other, garment_scene.make_real.result) is None, "another scene's 0001"
     assert pair_of(garment_scene, None) is None
 
 
