@@ -22,21 +22,21 @@ def nodes_of(tree: bpy.types.NodeTree, group: bpy.types.NodeTree) -> list[bpy.ty
 def insert(tree: bpy.types.NodeTree, group: bpy.types.NodeTree, scene: bpy.types.Scene) -> None:
     """Put the group behind every Render Layers node of the scene, so that all links of their Image go through it.
 
-    Of a tree that composes several view layers no one can know where the result belongs: there the node stands
-    below the others, for the artist to link.
+    Of a tree that composes several view layers no one can know where the result belongs, nor of one that uses other
+    passes than the Image: there the node stands below the others, for the artist to link.
     """
     layers = render_layers(tree, scene)
-    if len({layer.layer for layer in layers}) != 1:
+    linked = [layer for layer in layers if layer.outputs["Image"].is_linked]
+    if len({layer.layer for layer in layers}) != 1 or not linked:
         bottom = min((node.location.y - node.height for node in tree.nodes), default=0.0)
         _add_node(tree, group, (0.0, bottom - 100.0))
         return
-    for layer in layers:
+    for layer in linked:
         image = layer.outputs["Image"]
-        if image.is_linked:
-            place = (layer.location.x + layer.width + GAP, layer.location.y)
-            node = _add_node(tree, group, place, layer.parent)
-            _move_links(tree, image, node.outputs["Image"])
-            tree.links.new(image, node.inputs["Image"])
+        place = (layer.location.x + layer.width + GAP, layer.location.y)
+        node = _add_node(tree, group, place, layer.parent)
+        _move_links(tree, image, node.outputs["Image"])
+        tree.links.new(image, node.inputs["Image"])
 
 
 def remove(tree: bpy.types.NodeTree, node: bpy.types.Node) -> None:

@@ -299,6 +299,19 @@ def test_a_tree_of_several_view_layers_is_not_rewired(
     assert compositor.remove(scene)
 
 
+def test_a_tree_that_does_not_use_the_image_has_the_node_beside_it(
+    addon: Callable, scene: bpy.types.Scene, result: Callable
+) -> None:
+    tree, _output = empty_tree(scene)
+    add_layers(tree, scene)
+    insert(addon, scene, result(1), 1)
+    (node,) = group_nodes(tree)
+    assert links_of(tree) == []
+    insert(addon, scene, result(2), 2)
+    assert group_nodes(tree) == [node]
+    assert addon("compositor").remove(scene)
+
+
 def test_copied_scene_gets_a_group_of_its_own(
     addon: Callable, scene: bpy.types.Scene, result: Callable
 ) -> None:
