@@ -17,6 +17,7 @@ from backend.engine import Engine, OnProgress
 from backend.models import InstalledModel, find_model, installed_models
 from backend.pictures import FORMATS, Picture, read_mask, read_picture, write_picture
 from backend.service.jobs import fraction_done
+from backend.service.worker import is_device_fault
 from protocol import ErrorCode, MakeRealError, PlaneName, Stage, TranslationRequest
 
 
@@ -76,20 +77,27 @@ def plan(
         output: Folder for the results.
         masks: By plane: one mask for all pictures, or a folder of them, named by `MASK_SUFFIXES`. A plane that
             is None or missing is looked for beside each picture.
-        overwrite: Whether a result may replace a file.
+        overwrite: Whether a result may replace a file; one of the pictures and masks it never replaces.
 
     Raises:
-        UnusablePathError: A mask is missing, a result exists, or two results would have one name.
+        UnusablePathError: A mask is missing, a result exists, would replace what it is made of, or two results
+            would have one name.
     """
     masks_of = {image: dict(_masks(image, masks)) for image in images}
-    companions = {path for found in masks_of.values() for path in found.values()}
+    # Resolved, for one file may be given by two names: absolute and relative, or through a link.
+    companions = {path.resolve() for found in masks_of.values() for path in found.values()}
+    sources = companions.union(image.resolve() for image in images)
     tasks: dict[Path, Task] = {}
     for image in images:
-        if image in companions:
+        if image.resolve() in companions:
             continue
         result = output / (image.stem + _result_suffix(image))
         if result in tasks:
             raise UnusablePathError(f"{tasks[result].image} and {image} would both become {result}")
+        if result.resolve() in sources:
+            raise UnusablePathError(
+                f"{result} would replace a picture or mask that was given; give another folder with --output"
+            )
         if result.exists() and not overwrite:
             raise UnusablePathError(f"{result} exists; give --overwrite to replace it, or another folder")
         tasks[result] = Task(image, masks_of[image], result)
@@ -119,8 +127,11 @@ def convert(
     """
     with _progress_bar() as show:
         show("starting", 0.0)
-        engine, done = make_engine(), 0
-        for group in _groups(tasks, batch, on_error):
+        engine, prepares = make_engine(), True
+        for number, group in enumerate(_groups(tasks, batch, on_error)):
+            # Only now is it certain that another group follows those that are done.
+            if number and prepares:
+                prepares = _prepare(engine, lambda: show("preparing faster kernels", 0.0))
             title = f"{group[0].task.image.name} ({len(tasks)} pictures)"
 
             def on_progress(stage: Stage, step: int, steps: int, title: str = title) -> None:
@@ -128,9 +139,6 @@ def convert(
 
             for line in _convert_group(group, request, model, engine, on_progress, on_error):
                 print(line, flush=True)
-            done += len(group)
-            while done < len(tasks) and engine.prepare():
-                show("preparing faster kernels", 0.0)
 
 
 def chosen_model(request: TranslationRequest, model_dirs: Sequence[Path], data_dir: Path) -> InstalledModel:
@@ -155,6 +163,23 @@ def _groups(
         group.append(loaded)
     if group:
         yield group
+
+
+def _prepare(engine: Engine, on_part: Callable[[], None]) -> bool:
+    """Make the pictures that follow faster; False when that failed, which costs the speed alone."""
+    try:
+        while engine.prepare():
+            on_part()
+    except Exception as error:
+        if is_device_fault(error):
+            raise
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        print(
+            f"warning: faster kernels could not be prepared; pictures are made without them ({reason})",
+            file=sys.stderr,
+        )
+        return False
+    return True
 
 
 def _kind(loaded: Loaded) -> tuple[tuple[int, ...], str]:

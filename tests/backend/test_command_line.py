@@ -85,7 +85,7 @@ def test_help_is_quick_and_loads_neither_torch_nor_openimageio(home: dict[str, s
             "garment_strength must be from",
         ),
         (["convert", "look.png", "-o", "out", "--mask", "absent.png"], 65, "has no mask absent.png"),
-        (["convert", "look.png", "-o", "."], 65, "look.png exists; give --overwrite"),
+        (["convert", "look.png", "-o", ".", "--overwrite"], 65, "look.png would replace a picture or mask"),
         (["convert", "look.png", "-o", "out", "--model-dir", "empty"], 65, "holds no model"),
         (["models", "add", "empty"], 65, "has no unet folder"),
         (["models", "list", "--model-dir", "empty"], 65, "holds no model"),

@@ -26,6 +26,8 @@ class Recorder:
         self.device = "test"
         self.planes: list[dict[PlaneName, np.ndarray]] = []
         self.batches: list[int] = []
+        self.prepared = 0
+        self.fails_to_prepare: Exception | None = None
 
     def translate_batch(
         self, model: InstalledModel, request: Any, batch: Any, on_progress: Any, is_cancelled: Any
@@ -45,6 +47,9 @@ class Recorder:
         ]
 
     def prepare(self) -> bool:
+        self.prepared += 1
+        if self.fails_to_prepare:
+            raise self.fails_to_prepare
         return False
 
 
@@ -108,8 +113,34 @@ def test_no_result_replaces_a_file_unasked(folder: Path) -> None:
     with pytest.raises(UnusablePathError, match="--overwrite"):
         planned(folder, "look.png")
     assert planned(folder, "look.png", overwrite=True)
-    with pytest.raises(UnusablePathError, match="--overwrite"):
-        plan([folder / "look.png"], folder, {}, overwrite=False)
+
+
+def test_no_result_ever_replaces_a_given_picture_or_mask(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "linked.png").symlink_to(folder / "look.png")
+    (elsewhere / "linked").symlink_to(folder)
+    Image.fromarray(picture()).save("look.mask.jpg")
+    for image, output, masks in (
+        ("look.png", folder, {}),
+        ("look.png", Path("elsewhere/linked"), {}),
+        ("elsewhere/linked.png", Path("elsewhere"), {}),
+        ("look.mask.jpg", folder, {PlaneName.GARMENT: Path("look.mask.png")}),
+    ):
+        for overwrite in (False, True):
+            with pytest.raises(UnusablePathError, match=r"would replace a picture or mask .* another folder"):
+                plan([Path(image)], output, masks, overwrite)
+    assert plan([Path("plain.jpg")], folder, {}, overwrite=False), "its result has another name"
+
+
+def test_a_mask_is_known_by_any_of_its_names(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    masks = {PlaneName.GARMENT: folder / "look.mask.png"}
+    tasks = plan([Path("plain.jpg"), Path("look.mask.png")], Path("out"), masks, overwrite=False)
+    assert [task.image for task in tasks] == [Path("plain.jpg")]
 
 
 def test_two_pictures_cannot_become_one_file(folder: Path) -> None:
@@ -162,6 +193,43 @@ def test_the_bad_one_of_a_batch_is_named_and_the_others_are_made(folder: Path) -
     (error,) = run(planned(folder, "a.png", "b.png", "c.png"), Recorder(), batch=3)
     assert error.code is ErrorCode.EMPTY_MASK and "b.png" in error.detail
     assert sorted(path.name for path in (folder / "out").iterdir()) == ["a.png", "c.png"]
+
+
+def test_faster_kernels_are_prepared_between_pictures_alone(folder: Path) -> None:
+    """Neither before the first nor after the last, and a picture that cannot be read is none."""
+    (folder / "bad.png").write_text("no picture")
+    for names, prepared in (
+        (["bad.png", "look.png"], 0),
+        (["look.png", "bad.png"], 0),
+        (["look.png", "bad.png", "plain.jpg"], 1),
+    ):
+        engine = Recorder()
+        run(planned(folder, *names, overwrite=True), engine)
+        assert engine.prepared == prepared
+
+
+def test_kernels_that_cannot_be_prepared_cost_no_picture(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["a.png", "b.png", "c.png"]
+    for name in names:
+        Image.fromarray(picture()).save(folder / name)
+    engine = Recorder()
+    engine.fails_to_prepare = ValueError("no compiler\nand many more lines")
+    assert not run(planned(folder, *names), engine)
+    assert sorted(path.name for path in (folder / "out").iterdir()) == names
+    assert engine.prepared == 1, "not tried again"
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert len(warnings) == 1 and warnings[0].endswith("made without them (ValueError: no compiler)")
+
+
+def test_a_fault_of_the_device_while_preparing_ends_it(folder: Path) -> None:
+    """What the process computed afterwards could not be trusted."""
+    engine = Recorder()
+    engine.fails_to_prepare = RuntimeError("CUDA error: an illegal memory access was encountered")
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        run(planned(folder, "look.png", "plain.jpg"), engine)
+    assert [path.name for path in (folder / "out").iterdir()] == ["look.png"]
 
 
 def test_a_disk_that_fills_up_leaves_the_old_result(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
