@@ -245,7 +245,8 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _check_weights(folder: Path) -> None:
     weights = sorted(folder.glob("*.safetensors"))
     if not weights:
-        foreign = [path for path in sorted(folder.iterdir()) if path.suffix in FOREIGN_WEIGHTS]
+        # Unlike `iterdir`, `glob` passes over a folder that may not be listed: it is told as one without weights.
+        foreign = [path for path in sorted(folder.glob("*")) if path.suffix in FOREIGN_WEIGHTS]
         if foreign:
             raise MakeRealError(ErrorCode.MODEL_BROKEN, f"{foreign[0]}: only safetensors weights are read")
         raise MakeRealError(ErrorCode.MODEL_BROKEN, f"{folder} has no safetensors weights")
@@ -255,15 +256,18 @@ def _check_weights(folder: Path) -> None:
 
 def _check_safetensors(path: Path) -> None:
     """Check the header and, against it, the file's length: a download that broke off shows here."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        header_length = int.from_bytes(file.read(8), "little")
-        try:
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            header_length = int.from_bytes(file.read(8), "little")
             if header_length > size:
                 raise ValueError("no safetensors header")
             header = json.loads(file.read(header_length))
-            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-            raise MakeRealError(ErrorCode.MODEL_BROKEN, f"{path}: no safetensors header") from error
-    if 8 + header_length + max(ends, default=0) != size:
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        is_whole = 8 + header_length + max(ends, default=0) == size
+    except OSError as error:
+        raise MakeRealError(ErrorCode.MODEL_BROKEN, f"{path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise MakeRealError(ErrorCode.MODEL_BROKEN, f"{path}: no safetensors header") from error
+    if not is_whole:
         raise MakeRealError(ErrorCode.MODEL_BROKEN, f"{path}: incomplete")

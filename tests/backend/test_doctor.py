@@ -77,6 +77,9 @@ def test_models_missing_and_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     starter, mine = doctor.check_models(tmp_path / "data", [broken])
     assert starter.remedy and mine.remedy
     assert "vae has no safetensors" in mine.found
+    (broken / "vae" / "model.safetensors").symlink_to(tmp_path / "gone")
+    _, mine = doctor.check_models(tmp_path / "data", [broken])
+    assert mine.remedy and "vae/model.safetensors: No such file" in mine.found
     (tmp_path / "models.json").write_text("{")
     (damaged,) = doctor.check_models(tmp_path, [])
     assert "models.json is damaged" in damaged.found and damaged.remedy

@@ -92,6 +92,26 @@ def cut(name: str) -> Callable[[Path], None]:
     return lambda folder: (folder / name).write_bytes((folder / name).read_bytes()[:-1])
 
 
+def dangling(name: str) -> Callable[[Path], None]:
+    """A link to nothing, as in a cache of Hugging Face's that was tidied up."""
+
+    def spoil(folder: Path) -> None:
+        (folder / name).unlink()
+        (folder / name).symlink_to(folder / "blobs" / "gone")
+
+    return spoil
+
+
+def folder_instead(name: str) -> Callable[[Path], None]:
+    """It can be looked at and not be read, which no file's mode does to root."""
+
+    def spoil(folder: Path) -> None:
+        (folder / name).unlink()
+        (folder / name).mkdir()
+
+    return spoil
+
+
 def foreign(folder: Path) -> None:
     (folder / "unet" / "model.safetensors").rename(folder / "unet" / "diffusion_pytorch_model.bin")
 
@@ -111,6 +131,8 @@ def foreign(folder: Path) -> None:
         (write("vae/model.safetensors", b""), "vae/model.safetensors: no safetensors header"),
         (write("vae/model.safetensors", b"\xff" * 64), "vae/model.safetensors: no safetensors header"),
         (write("vae/model.safetensors", b"\x02" + bytes(7) + b"[]"), "vae/model.safetensors: no safetensors"),
+        (dangling("vae/model.safetensors"), "vae/model.safetensors: No such file"),
+        (folder_instead("unet/model.safetensors"), "unet/model.safetensors: Is a directory"),
     ],
 )
 def test_a_broken_model_is_told_with_its_file(
