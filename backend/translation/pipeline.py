@@ -49,6 +49,9 @@ from .windows import Window, evaluate
 SHAPES = 2
 """Sizes of windows whose memory and recordings are kept."""
 
+CPU_ALLOCATOR = "DefaultCPUAllocator: "
+"""What torch's errors say before the words for memory that the host does not have."""
+
 Planes = Mapping[PlaneName, np.ndarray[Any, Any]]
 Finished: TypeAlias = tuple[Shaped[Tensor, "height width channels"], Float32[Tensor, " figures"]]
 """A picture's elements and the figures of its report, on the device."""
@@ -101,9 +104,14 @@ class Translator:
             domain_dir: The domain to use; None: the model's own, in its `domain/`, if there is one.
 
         Raises:
-            MakeRealError: MODEL_NOT_FOUND or MODEL_BROKEN.
+            MakeRealError: MODEL_NOT_FOUND, MODEL_BROKEN or OUT_OF_MEMORY.
         """
-        return cls(load_model(model_dir, device, domain_dir))
+        try:
+            return cls(load_model(model_dir, device, domain_dir))
+        except (RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            raise MakeRealError(ErrorCode.OUT_OF_MEMORY, _shortage(error)) from error
 
     def translate(
         self,
@@ -145,8 +153,10 @@ class Translator:
         for smallest in (False, True):
             try:
                 return self._translate(request, batch, smallest, progress)
-            except torch.OutOfMemoryError as error:
-                detail = str(error).split(". ")[0]
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                detail = _shortage(error)
             # Only here, after the handler has let go of the failed frames, is their memory free.
             self._passes.clear()
             self._sources.clear()
@@ -367,6 +377,18 @@ class Translator:
         if self.model.negative is None and request.guidance_scale != 1:
             warnings.append(f"the model {self.model.name} has no domain, so guidance had no effect")
         return warnings
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out, the device's or the host's: for the host's, torch has no error of its own."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        isinstance(error, RuntimeError) and CPU_ALLOCATOR in str(error)
+    )
+
+
+def _shortage(error: BaseException) -> str:
+    """The sentence of an error that says what ran out, without the place in torch before it."""
+    return str(error).split(CPU_ALLOCATOR)[-1].split(". ")[0]
 
 
 def _repeatable() -> AbstractContextManager[None]:

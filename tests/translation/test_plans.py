@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -189,3 +191,73 @@ def test_out_of_memory_at_every_stage(
         assert caught.value.detail == "CUDA out of memory"
         left[0] = 0
         assert translator.translate(QUICK, planes).image.tobytes() == expected.tobytes()
+
+
+def exhaust_cuda() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB. Of the allocated ...")
+
+
+def exhaust_host() -> None:
+    torch.empty(1 << 60, dtype=torch.uint8)
+
+
+def exhaust_python() -> None:
+    np.empty(1 << 60, np.uint8)
+
+
+EXHAUSTED = pytest.mark.parametrize(
+    ("exhaust", "told"),
+    [
+        (exhaust_cuda, "CUDA out of memory"),
+        (exhaust_host, "can't allocate memory: you tried to allocate 1152921504606846976 bytes"),
+        (exhaust_python, "Unable to allocate 1.00 EiB"),
+    ],
+)
+
+
+@EXHAUSTED
+def test_every_kind_of_memory_that_runs_out_is_known(
+    translators: dict[str, Translator],
+    planes: Planes,
+    monkeypatch: pytest.MonkeyPatch,
+    exhaust: Callable[[], None],
+    told: str,
+) -> None:
+    translator, tries = Translator(translators["starter"].model), []
+
+    def scarce(*arguments: Any) -> None:
+        tries.append(arguments)
+        exhaust()
+
+    monkeypatch.setattr(Passes, "source", scarce)
+    with pytest.raises(MakeRealError) as caught:
+        translator.translate(QUICK, planes)
+    assert len(tries) == 2, "the smallest plan was tried"
+    assert caught.value.code is ErrorCode.OUT_OF_MEMORY
+    assert caught.value.detail.startswith(told)
+
+
+@EXHAUSTED
+def test_a_model_that_does_not_fit_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exhaust: Callable[[], None], told: str
+) -> None:
+    monkeypatch.setattr(pipeline, "load_model", lambda *_: exhaust())
+    with pytest.raises(MakeRealError) as caught:
+        Translator.load(tmp_path)
+    assert caught.value.code is ErrorCode.OUT_OF_MEMORY
+    assert caught.value.detail.startswith(told)
+
+
+def test_another_error_is_not_taken_for_a_lack_of_memory(
+    translators: dict[str, Translator], planes: Planes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+
+    def fail(*arguments: Any) -> None:
+        tries.append(arguments)
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(Passes, "source", fail)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        Translator(translators["starter"].model).translate(QUICK, planes)
+    assert len(tries) == 1
