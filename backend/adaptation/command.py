@@ -172,7 +172,7 @@ def run(request: Request) -> None:
         MakeRealError: What is wrong with the options, the model, a picture or the machine.
     """
     try:
-        import torch
+        from backend.translation.shortage import is_shortage, what_ran_out
 
         from .folders import read_folder
         from .parts import load_parts
@@ -213,11 +213,13 @@ def run(request: Request) -> None:
     except UnfinishedError as error:
         print(f"stopped at {error}; run the same command again to go on", flush=True)
         raise typer.Exit(EXIT_UNFINISHED) from error
-    except torch.OutOfMemoryError as error:
+    except (RuntimeError, MemoryError) as error:
+        if not is_shortage(error):
+            raise
         raise MakeRealError(
             ErrorCode.OUT_OF_MEMORY,
             "give a smaller --batch and a larger --accumulate, or --gradient-checkpointing;"
-            f" {str(error).split('. ')[0]}",
+            f" {what_ran_out(error)}",
         ) from error
     except OSError as error:
         raise MakeRealError(

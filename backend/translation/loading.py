@@ -25,6 +25,7 @@ from .autoencoder import Autoencoder
 from .domain import Domain, merge_lora, read_domain
 from .model import Model
 from .schedule import linear_alphas, scaled_linear_alphas
+from .shortage import is_shortage, what_ran_out
 from .text import Conditioning, TextEncoder, domain_conditioning, empty_conditioning, load_text_encoders
 
 COMPONENTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
@@ -46,7 +47,7 @@ def load_model(folder: Path, device: str = "cpu", domain_folder: Path | None = N
     Raises:
         MakeRealError: MODEL_NOT_FOUND when the folder is missing; MODEL_BROKEN, naming the part, when it is
             incomplete, unreadable or of a kind that this version does not run, or when the domain does not
-            fit it.
+            fit it; OUT_OF_MEMORY.
     """
     if not folder.is_dir():
         raise MakeRealError(ErrorCode.MODEL_NOT_FOUND, str(folder))
@@ -240,5 +241,7 @@ def _one_of(path: Path, key: str, known: Mapping[str, Any], default: str | None 
 
 
 def _broken(path: Path, reason: object) -> MakeRealError:
+    if isinstance(reason, Exception) and is_shortage(reason):
+        return MakeRealError(ErrorCode.OUT_OF_MEMORY, what_ran_out(reason))
     text = str(reason).strip() or type(reason).__name__
     return MakeRealError(ErrorCode.MODEL_BROKEN, f"{path}: {text.splitlines()[0]}")

@@ -42,15 +42,13 @@ from .plans import PLANS, Plan, autoencoder_at_work, choose, free_bytes, needs_o
 from .progress import IsCancelled, OnProgress, Progress
 from .recipe import plane_digest, write_recipe
 from .schedule import ddim, mean_noise
+from .shortage import is_shortage, what_ran_out
 from .source import Source, SourceCache, source_key
 from .variation import random_noise, vary
 from .windows import Window, evaluate
 
 SHAPES = 2
 """Sizes of windows whose memory and recordings are kept."""
-
-CPU_ALLOCATOR = "DefaultCPUAllocator: "
-"""What torch's errors say before the words for memory that the host does not have."""
 
 Planes = Mapping[PlaneName, np.ndarray[Any, Any]]
 Finished: TypeAlias = tuple[Shaped[Tensor, "height width channels"], Float32[Tensor, " figures"]]
@@ -109,9 +107,9 @@ class Translator:
         try:
             return cls(load_model(model_dir, device, domain_dir))
         except (RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_shortage(error):
                 raise
-            raise MakeRealError(ErrorCode.OUT_OF_MEMORY, _shortage(error)) from error
+            raise MakeRealError(ErrorCode.OUT_OF_MEMORY, what_ran_out(error)) from error
 
     def translate(
         self,
@@ -154,9 +152,9 @@ class Translator:
             try:
                 return self._translate(request, batch, smallest, progress)
             except (RuntimeError, MemoryError) as error:
-                if not _is_out_of_memory(error):
+                if not is_shortage(error):
                     raise
-                detail = _shortage(error)
+                detail = what_ran_out(error)
             # Only here, after the handler has let go of the failed frames, is their memory free.
             self._passes.clear()
             self._sources.clear()
@@ -377,18 +375,6 @@ class Translator:
         if self.model.negative is None and request.guidance_scale != 1:
             warnings.append(f"the model {self.model.name} has no domain, so guidance had no effect")
         return warnings
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out, the device's or the host's: for the host's, torch has no error of its own."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        isinstance(error, RuntimeError) and CPU_ALLOCATOR in str(error)
-    )
-
-
-def _shortage(error: BaseException) -> str:
-    """The sentence of an error that says what ran out, without the place in torch before it."""
-    return str(error).split(CPU_ALLOCATOR)[-1].split(". ")[0]
 
 
 def _repeatable() -> AbstractContextManager[None]:

@@ -29,6 +29,13 @@ def test_a_missing_folder(tmp_path: Path) -> None:
     assert caught.value.code is ErrorCode.MODEL_NOT_FOUND and "nowhere" in caught.value.detail
 
 
+def test_too_little_memory_is_no_fault_of_the_model(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(UNet2DConditionModel, "from_pretrained", lambda *_, **__: torch.empty(1 << 60))
+    with pytest.raises(MakeRealError) as caught:
+        load_model(copy)
+    assert caught.value.code is ErrorCode.OUT_OF_MEMORY and "allocate memory" in caught.value.detail
+
+
 def cut_short(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
 
