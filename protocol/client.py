@@ -11,6 +11,7 @@ while ...:                                  # a timer's tick
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Callable
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 HEARTBEAT_S = 5.0
 """Silence after which the client asks `Ping`. A process that ends is noticed at once, without it."""
 MISSED_HEARTBEATS = 3
+"""As many unanswered are a loss; more of them while a result may be on its way, before which no answer arrives."""
 FIRST_RETRY_S = 0.5
 LAST_RETRY_S = 4.0
 
@@ -180,8 +182,9 @@ class Client:
 
     def _send(self, message: Message, buffer: memoryview | None) -> bool:
         is_sent = self._link.send(message, buffer)
-        if is_sent:
-            # The supervisor makes room in the queue, so it is there, though its words may be late.
+        if is_sent and buffer is not None:
+            # The supervisor makes room for chunks in the queue, so it is there, though its words may be late. A small
+            # message finds room whether it is there or not.
             self._quiet_since = time.monotonic()
             self._missed = 0
         return is_sent
@@ -254,8 +257,11 @@ class Client:
             return None
         self._quiet_since = now
         self._missed += 1
-        if self._missed > MISSED_HEARTBEATS:
-            return Fault(ErrorCode.BACKEND_LOST, f"no answer to {MISSED_HEARTBEATS} heartbeats")
+        # Before the handshake no result is on its way.
+        patience_s = self._jobs.patience_s() if self.state is ClientState.READY else 0.0
+        allowed = MISSED_HEARTBEATS + math.ceil(patience_s / HEARTBEAT_S)
+        if self._missed > allowed:
+            return Fault(ErrorCode.BACKEND_LOST, f"no answer to {allowed} heartbeats")
         if self.state is ClientState.READY:
             self._link.send(Ping())
         return None

@@ -15,12 +15,15 @@ from collections.abc import Callable, Iterator, Sequence
 
 from .errors import ErrorCode, MakeRealError
 from .events import Event, Finished
-from .limits import Limits, check_planes
+from .limits import SLOWEST_BYTES_PER_S, Limits, check_planes
 from .messages import Cancel, Credit, Error, JobState, Message, Progress, Query, Result, Status
+from .planes import PlaneName
 from .transfer import Download, Phase, Upload
 
 QUIET_S = 10.0
-"""Silence about a job after which the client asks: the supervisor's unasked messages may be lost."""
+"""Silence about a job after which the client asks: the supervisor's unasked messages may be lost. A result that may
+be on its way is given its time on top, for the answer would be the same result, behind it.
+"""
 
 Send = Callable[[Message, memoryview | None], bool]
 """Hands a message and its buffer on; False if that is not possible now."""
@@ -87,11 +90,20 @@ class Jobs:
                 self._ask(upload)
 
     def ask_after_silence(self) -> None:
-        """Ask after every job that nothing was heard of for `QUIET_S`."""
-        long_ago = time.monotonic() - QUIET_S
+        """Ask after every job that nothing was heard of for `QUIET_S` and `patience_s`."""
+        long_ago = time.monotonic() - QUIET_S - self.patience_s()
         for upload in self._uploads.values():
             if upload.is_announced and upload.phase is not Phase.SENDING and upload.heard_at < long_ago:
                 self._ask(upload)
+
+    def patience_s(self) -> float:
+        """Seconds for which the largest result that may be on its way can keep everything else from arriving."""
+        sizes = (
+            upload.arrays[PlaneName.IMAGE].nbytes
+            for upload in self._uploads.values()
+            if upload.phase in (Phase.WAITING, Phase.ASKED)
+        )
+        return max(sizes, default=0) / SLOWEST_BYTES_PER_S
 
     def _ask(self, upload: Upload) -> None:
         if upload.job_id in self._downloads:
@@ -109,8 +121,9 @@ class Jobs:
             MakeRealError: UNSUPPORTED_MESSAGE for one that no supervisor sends.
         """
         upload = self._uploads.get(getattr(message, "job_id", ""))
-        if upload:
-            upload.heard_at = time.monotonic()
+        # What a result held up, perhaps the next result, is late and not lost.
+        for heard in self._uploads.values() if isinstance(message, Result) else filter(None, [upload]):
+            heard.heard_at = time.monotonic()
         match message:
             case Credit():
                 if upload and upload.phase in (Phase.SUBMITTED, Phase.ASKED) and not upload.is_cancelled:

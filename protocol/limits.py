@@ -13,6 +13,10 @@ from .schema import Count
 
 MAX_HEADER_BYTES = 64 * 1024
 """Bytes of a message header, before and after the handshake."""
+SLOWEST_BYTES_PER_S = 1_000_000
+"""Slowest link that a result is waited for over: 8 Mbit/s, poor Wi-Fi. A result is one message, and nothing else
+arrives while it does, so that silence tells nothing until it could have passed.
+"""
 
 
 @dataclass(frozen=True)

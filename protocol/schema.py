@@ -2,7 +2,7 @@
 """From dataclasses to plain maps and back, trusting nothing on the way back.
 
 A field's annotation is its contract: type, and by `Annotated` its range, length or pattern. The same walk
-reads headers off the wire, rows of a journal and recipes.
+reads headers off the wire, the connection file, and rows of the backend's journal.
 
     from_plain  raises  MakeRealError(MALFORMED_MESSAGE)   missing field, wrong type, outside its range
                         MakeRealError(INVALID_REQUEST)     a TranslationRequest outside its ranges

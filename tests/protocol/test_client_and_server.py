@@ -261,6 +261,68 @@ def test_a_host_that_did_not_poll_for_long_does_not_blame_the_supervisor(
     assert not run(client, server, until=lambda events: time.monotonic() - began > 0.5)
 
 
+# A result on a slow link: nothing else arrives while it does
+
+
+@pytest.fixture
+def slow_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that is lost after 0.2 s of silence, asks after 0.1 s, and gives the result of `picture()` 1.5 s."""
+    monkeypatch.setattr(protocol.client, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(protocol.jobs, "QUIET_S", 0.1)
+    monkeypatch.setattr(protocol.jobs, "SLOWEST_BYTES_PER_S", picture()[PlaneName.IMAGE].nbytes / 1.5)
+
+
+def elapsed(seconds: float) -> Callable[[list[Event]], bool]:
+    """Condition for `run`: that time passed."""
+    end = time.monotonic() + seconds
+    return lambda events: time.monotonic() > end
+
+
+@pytest.mark.usefixtures("slow_link")
+def test_a_result_may_take_longer_than_the_heartbeats_and_is_not_asked_for_meanwhile(
+    start: Start, connect: Connect
+) -> None:
+    server = start(silent_to=(Ping, Query))
+    client = connect(server.connection)
+    jobs = [client.submit(REQUEST, picture()) for _ in range(2)]
+    events = run(client, server, until=lambda events: all(job_id in server.received for job_id in jobs))
+    for job_id in jobs:
+        events += run(client, server, until=elapsed(1.0))
+        server.finish(job_id, picture())
+        events += run(client, server, until=has(Finished))
+    assert not has(Lost)(events), events
+    assert server.heard_of(Ping)
+    assert not server.heard_of(Query)
+
+
+@pytest.mark.usefixtures("slow_link")
+def test_a_supervisor_that_hangs_with_a_job_is_asked_and_lost_when_the_result_could_have_come(
+    start: Start, connect: Connect
+) -> None:
+    server = start(silent_to=(Ping, Query))
+    client = connect(server.connection)
+    job_id = client.submit(REQUEST, picture())
+    run(client, server, until=lambda events: job_id in server.received)
+    began = time.monotonic()
+    run(client, server, until=has(Lost))
+    assert 1.5 < time.monotonic() - began < 10.0
+    assert server.heard_of(Query)
+
+
+@pytest.mark.usefixtures("slow_link")
+def test_a_supervisor_that_hangs_before_a_result_can_be_due_is_lost_as_soon_as_ever(
+    start: Start, connect: Connect
+) -> None:
+    server = start(silent_to=(Ping, Submit))
+    client = connect(server.connection)
+    client.submit(REQUEST, picture())
+    run(client, server, until=lambda events: bool(server.heard_of(Submit)))
+    assert client._jobs.patience_s() == 0.0
+    server.silent_to = (Ping, Query)
+    lost = run(client, server, until=has(Lost))[-1]
+    assert isinstance(lost, Lost)
+
+
 # Reconnect
 
 
