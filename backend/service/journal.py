@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from protocol import ErrorCode, JobState, MakeRealError, TranslationRequest
+from protocol.schema import from_plain
 
 from .jobs import Job
 from .process import AlreadyRunningError
@@ -38,12 +39,18 @@ CREATE TABLE jobs (
 );
 CREATE INDEX jobs_by_state ON jobs (state, sequence);
 """
+READABLE = """
+CREATE TEMP TABLE unreadable (job_id TEXT PRIMARY KEY);
+CREATE TEMP VIEW readable AS SELECT * FROM jobs WHERE job_id NOT IN (SELECT job_id FROM unreadable);
+"""
+"""Rows that this release cannot read stay as they are, for the release that wrote them; no question sees them."""
+COLUMNS = "job_id, request, planes, label, state, attempts, error, detail"
 
 log = logging.getLogger(__name__)
 
 
 class Journal:
-    """Jobs in submission order. Used by one thread.
+    """Jobs in submission order. Used by one thread. A row that cannot be read is logged at the start and skipped.
 
     Args:
         path: The database file; made when missing, moved aside when damaged.
@@ -88,10 +95,13 @@ class Journal:
                 "INSERT INTO jobs (job_id, state, request, planes, label, attempts, error, detail, changed)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
                 " ON CONFLICT (job_id) DO UPDATE SET state = excluded.state,"
+                " request = excluded.request, planes = excluded.planes, label = excluded.label,"
                 " attempts = excluded.attempts, error = excluded.error, detail = excluded.detail,"
                 " changed = excluded.changed",
                 row,
             )
+            # Submitted again, a job whose row could not be read has one that can.
+            self._database.execute("DELETE FROM unreadable WHERE job_id = ?", (job.job_id,))
 
     def find(self, job_id: str) -> Job | None:
         """The job with an id, or None."""
@@ -128,22 +138,22 @@ class Journal:
         return list(self._select(f"WHERE state IN ({marks}) AND changed < ?", (*states, moment)))
 
     def _count(self, condition: str, values: tuple[Any, ...]) -> int:
-        (count,) = self._database.execute(f"SELECT COUNT(*) FROM jobs WHERE {condition}", values).fetchone()
+        (count,) = self._database.execute(
+            f"SELECT COUNT(*) FROM readable WHERE {condition}", values
+        ).fetchone()
         return int(count)
 
     def _select(self, clause: str, values: tuple[Any, ...]) -> Iterator[Job]:
-        rows = self._database.execute(
-            f"SELECT job_id, request, planes, label, state, attempts, error, detail FROM jobs {clause}",
-            values,
-        )
+        rows = self._database.execute(f"SELECT {COLUMNS} FROM readable {clause}", values)
         return (_job_from_row(row) for row in rows.fetchall())
 
 
 def _job_from_row(row: tuple[Any, ...]) -> Job:
+    """The job of a row of COLUMNS. Raises KeyError, TypeError, ValueError or MakeRealError when it cannot be read."""
     job_id, request, planes, label, state, attempts, error, detail = row
     return Job(
         job_id=job_id,
-        request=TranslationRequest(**json.loads(request)),
+        request=from_plain(TranslationRequest, json.loads(request), "request"),
         planes=tuple(plane_from_record(record) for record in json.loads(planes)),
         label=label,
         state=JobState(state),
@@ -187,6 +197,19 @@ def _prepare(database: sqlite3.Connection, path: Path) -> None:
     (verdict,) = database.execute("PRAGMA quick_check").fetchone()
     if verdict != "ok":
         raise sqlite3.DatabaseError(verdict)
+    _leave_unreadable_out(database)
+
+
+def _leave_unreadable_out(database: sqlite3.Connection) -> None:
+    """Make `readable`: once at the start, for a row in the way of the queue would be met at every turn."""
+    for statement in READABLE.split(";"):
+        database.execute(statement)
+    for row in database.execute(f"SELECT {COLUMNS} FROM jobs").fetchall():
+        try:
+            _job_from_row(row)
+        except (KeyError, TypeError, ValueError, MakeRealError) as error:
+            log.warning("the journal's row of job %s cannot be read and is skipped: %s", row[0], error)
+            database.execute("INSERT INTO unreadable VALUES (?)", (row[0],))
 
 
 @contextmanager

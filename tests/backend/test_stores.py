@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import time
@@ -98,6 +99,59 @@ def test_a_full_disk_is_told_by_the_journal(tmp_path: Path) -> None:
         for number in range(1000):
             journal.save(replace(JOB, job_id=f"{number:032x}", label="x" * 255))
     assert caught.value.code is ErrorCode.DISK_FULL
+    journal.close()
+
+
+def edit_row(folder: Path, job_id: str, change: str, *values: str) -> None:
+    database = sqlite3.connect(folder / "journal.sqlite3")
+    database.execute(f"UPDATE jobs SET {change} WHERE job_id = ?", (*values, job_id))
+    database.commit()
+    database.close()
+
+
+def test_a_setting_of_a_newer_release_does_not_hide_a_job(tmp_path: Path) -> None:
+    journal = journal_in(tmp_path)
+    journal.save(JOB)
+    journal.close()
+    edit_row(tmp_path, JOB.job_id, "request = ?", json.dumps({**REQUEST.to_map(), "glow": 0.5}))
+    journal = journal_in(tmp_path)
+    assert journal.next_queued() == JOB
+    journal.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        """request = '{"steps": -1}'""",
+        """request = '{"steps": "many"}'""",
+        "request = '{'",
+        "planes = '[{}]'",
+        "state = 'dreaming'",
+        "state = 'failed', error = 'bad_luck'",
+    ],
+)
+def test_a_row_that_cannot_be_read_is_in_nobodys_way(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, change: str
+) -> None:
+    journal = journal_in(tmp_path)
+    other = replace(JOB, job_id="b" * 32)
+    journal.save(JOB)
+    journal.save(other)
+    journal.close()
+    edit_row(tmp_path, JOB.job_id, change)
+    journal = journal_in(tmp_path)
+    assert f"job {JOB.job_id} cannot be read" in caplog.text
+    assert journal.find(JOB.job_id) is None
+    assert journal.next_queued() == other
+    assert journal.in_state(*JobState) == [other]
+    assert journal.position(other) == 0
+    assert journal.unfinished_count() == 1
+    # Its client does not find it, and submits it again.
+    journal.save(JOB)
+    assert journal.find(JOB.job_id) == JOB
+    journal.close()
+    journal = journal_in(tmp_path)
+    assert journal.next_queued() == JOB
     journal.close()
 
 
