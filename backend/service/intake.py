@@ -48,8 +48,13 @@ class Intake:
         return len(self._entries)
 
     def add(self, job: Job, client: bytes) -> None:
-        """Take a job in, or let another link of its client carry on with it."""
+        """Take a job in, or let another link of its client carry on with it: without credit, from the start."""
         self._entries[job.job_id] = Entry(job, client)
+
+    def has_credit(self, job_id: str, client: bytes) -> bool:
+        """Whether this client may send the job's planes now."""
+        entry = self._entries.get(job_id)
+        return entry is not None and entry.client == client and entry.planes is not None
 
     def find(self, job_id: str) -> Job | None:
         """An accepted job, or None."""

@@ -135,9 +135,12 @@ class Reception:
             self._accept(client, submit)
         elif known.content_digest != content_digest(submit.request, submit.planes):
             raise MakeRealError(ErrorCode.JOB_CONFLICT, submit.job_id, submit.job_id)
-        elif known.state is JobState.ACCEPTED:
+        elif known.state is JobState.ACCEPTED and not self._intake.has_credit(submit.job_id, client):
             self._intake.add(known, client)
         self._tell(client, submit.job_id)
+        if self._intake.has_credit(submit.job_id, client):
+            # A repetition: what has arrived stays. The credit is told again, since it may be what got lost.
+            self._front.send(client, Credit(submit.job_id))
 
     def _accept(self, client: bytes, submit: Submit) -> None:
         check_planes(submit.planes, self._limits)

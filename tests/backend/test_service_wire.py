@@ -45,6 +45,7 @@ class Peer:
     """A socket that may send anything."""
 
     def __init__(self, context: zmq.Context, connection: Connection) -> None:
+        self.connection = connection
         self.socket = dial(context, connection)
 
     def send(self, *parts: bytes, seconds: float = 10.0) -> bool:
@@ -160,6 +161,34 @@ def test_planes_out_of_turn_or_damaged_fail_their_job(
     assert peer.is_alive()
     client = service.client()
     finish(client, client.submit(REQUEST, planes_of(IMAGE)))
+
+
+def test_a_repeated_submit_leaves_the_planes_that_have_arrived(service: Service, peer: Peer) -> None:
+    pixels = IMAGE.tobytes()
+    half = len(pixels) // 2
+    assert peer.say(SUBMIT) == Status(JOB_ID, JobState.ACCEPTED)
+    assert peer.hear() == Credit(JOB_ID)
+    assert peer.send(*encode(Planes(JOB_ID, PlaneName.IMAGE, 0), [pixels[:half]]))
+    assert peer.say(SUBMIT) == Status(JOB_ID, JobState.ACCEPTED)
+    assert peer.hear() == Credit(JOB_ID)
+    answer = peer.say(Planes(JOB_ID, PlaneName.IMAGE, half), pixels[half:])
+    assert isinstance(answer, Status)
+    assert answer.state is JobState.QUEUED, answer
+
+
+def test_another_link_begins_the_planes_anew(service: Service, peer: Peer, context: zmq.Context) -> None:
+    pixels = IMAGE.tobytes()
+    assert peer.say(SUBMIT) == Status(JOB_ID, JobState.ACCEPTED)
+    assert peer.hear() == Credit(JOB_ID)
+    assert peer.send(*encode(Planes(JOB_ID, PlaneName.IMAGE, 0), [pixels[:100]]))
+    assert peer.is_alive()
+    again = Peer(context, peer.connection)
+    assert again.say(SUBMIT) == Status(JOB_ID, JobState.ACCEPTED)
+    assert again.hear() == Credit(JOB_ID)
+    answer = again.say(Planes(JOB_ID, PlaneName.IMAGE, 0), pixels)
+    again.socket.close(linger=0)
+    assert isinstance(answer, Status)
+    assert answer.state is JobState.QUEUED, answer
 
 
 def test_credit_is_bounded_by_bytes(peer: Peer) -> None:
