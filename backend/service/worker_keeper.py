@@ -27,7 +27,9 @@ from .channel import read_message
 from .worker_process import WorkerProcess
 
 RESTART_PAUSES_S = (0.0, 1.0, 2.0, 4.0)
-"""Before each new start after a death. One death more, no job having come to an end, and it stays stopped."""
+"""Before each new start after a death. One death more, no job having come to an end, and it stays stopped. A worker
+that was killed because it did not heed a cancel has not died of itself, and is started again at once.
+"""
 CANCEL_GRACE_S = 20.0
 """Seconds in which a worker must heed a cancel before it is killed; a step of a large picture takes a few."""
 
@@ -73,6 +75,7 @@ class WorkerKeeper:
         self._deaths = 0
         self._start_at: float | None = 0.0
         self._kill_at: float | None = None
+        self._is_killed_for_cancel = False
         self._is_ready = False
         self._refusal: Error | None = None
         self.job_id = ""
@@ -136,9 +139,11 @@ class WorkerKeeper:
         if self._kill_at is not None and now > self._kill_at and self._process is not None:
             log.warning("the worker did not heed a cancel for %g s and is killed", CANCEL_GRACE_S)
             self._kill_at = None
+            self._is_killed_for_cancel = True
             self._process.kill()
         if self._start_at is not None and now >= self._start_at:
             self._start_at = None
+            self._is_killed_for_cancel = False
             self._starts += 1
             try:
                 self._process = WorkerProcess(self._command, self._context, self._endpoint, self._starts)
@@ -197,14 +202,22 @@ class WorkerKeeper:
         self._is_ready = False
         self._kill_at = None
         self.job_id = ""
-        self._deaths += 1
         if self._refusal is not None:
             self.stopped_for = MakeRealError(self._refusal.code, self._refusal.detail)
             self._refusal = None
-        elif self._deaths > len(RESTART_PAUSES_S):
+        elif self._is_killed_for_cancel:
+            # Artists who change their minds say nothing about the worker: it is not given up for that.
+            self._start_at = time.monotonic()
+        else:
+            self._plan_start_after_death(detail)
+        return ended
+
+    def _plan_start_after_death(self, detail: str) -> None:
+        """Start again after a pause, or give up after too many deaths in a row."""
+        self._deaths += 1
+        if self._deaths > len(RESTART_PAUSES_S):
             self.stopped_for = MakeRealError(
                 ErrorCode.WORKER_CRASHED, f"{detail}, {self._deaths} times in a row"
             )
         else:
             self._start_at = time.monotonic() + RESTART_PAUSES_S[self._deaths - 1]
-        return ended

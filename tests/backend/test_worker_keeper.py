@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import closing
+from io import BytesIO
 
 import pytest
 import zmq
-from live_service import wait_for
+from live_service import REQUEST, picture, wait_for
 
 from backend.service import worker_keeper
+from backend.service.channel import write_message
 from backend.service.worker_keeper import Ended, WorkerKeeper
-from protocol import ErrorCode, WorkerState
+from protocol import ErrorCode, PlaneName, Pong, Submit, WorkerState
+from protocol.planes import describe
 
 DIES = [sys.executable, "-c", "raise SystemExit(3)"]
 TALKS_NONSENSE = [
@@ -20,6 +24,14 @@ TALKS_NONSENSE = [
     "-c",
     r"import os; os.write(1, b'\0\0\0\2hi'); import time; time.sleep(600)",
 ]
+
+
+def deaf_worker() -> list[str]:
+    """The command of a worker that says it is ready, and listens to nothing."""
+    ready = BytesIO()
+    write_message(ready, Pong("epoch", WorkerState.IDLE, "cpu"))
+    program = f"import os; os.write(1, {ready.getvalue()!r}); import time; time.sleep(600)"
+    return [sys.executable, "-c", program]
 
 
 @pytest.fixture
@@ -56,6 +68,32 @@ def test_a_worker_that_dies_again_and_again_is_given_up_until_it_is_wanted(
     assert keeper.state is WorkerState.STARTING
     assert len(deaths_until_given_up(keeper)) == 3
     keeper.close()
+
+
+def test_a_worker_that_is_killed_for_unheeded_cancels_is_not_given_up(
+    context: zmq.Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_keeper, "RESTART_PAUSES_S", (0.0, 0.01))
+    monkeypatch.setattr(worker_keeper, "CANCEL_GRACE_S", 0.0)
+    ends: list[Ended] = []
+    with closing(WorkerKeeper(context, deaf_worker())) as keeper:
+
+        def is_settled() -> bool:
+            keeper.tick()
+            keeper.inbox.poll(20)
+            ends.extend(report for report in keeper.reports() if isinstance(report, Ended))
+            return keeper.state in (WorkerState.IDLE, WorkerState.STOPPED)
+
+        planes = (describe(PlaneName.IMAGE, picture()),)
+        for number in range(4):
+            wait_for(is_settled, "worker that is ready")
+            assert keeper.stopped_for is None
+            job_id = f"{number:032x}"
+            keeper.run(Submit(job_id, REQUEST, planes))
+            keeper.cancel(job_id)
+            wait_for(is_settled, "worker after the cancel")
+            assert ends[number:] == [Ended(job_id, "signal 9")]
+        assert keeper.state is WorkerState.IDLE
 
 
 def test_a_worker_that_talks_nonsense_is_killed(
