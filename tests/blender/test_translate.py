@@ -532,7 +532,7 @@ def test_storing_that_is_given_up_leaves_no_file(
     picture = results.Picture(np.zeros((48, 64, 3), np.uint16), {}, {}, {})
     folder = tmp_path / "make_real" / "Scene"
     target = results.destination(garment_scene, folder, None)
-    storing = results.store(target, picture, lambda _paths, _picture: iter(()), iter(()))
+    storing = results.store(target, picture, 0, lambda _paths, _picture: iter(()), iter(()))
     for _ in range(3):
         next(storing)
     assert files(folder)
