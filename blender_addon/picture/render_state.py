@@ -67,7 +67,8 @@ def _forget() -> None:
 _HANDLERS = (
     (bpy.app.handlers.render_init, _on_init),
     (bpy.app.handlers.render_cancel, _on_cancel),
-    (bpy.app.handlers.render_post, _on_frame),
+    # Not after it: a frame that is cancelled has no end, and its picture is taken all the same.
+    (bpy.app.handlers.render_pre, _on_frame),
     (bpy.app.handlers.load_pre, _before_load),
 )
 

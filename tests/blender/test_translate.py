@@ -473,6 +473,15 @@ def test_what_is_left_of_a_cancelled_render_is_taken_and_said(
     assert garment_scene.make_real.result[warnings] == ""
 
 
+def test_what_is_left_of_a_frame_is_that_frames(addon: Callable, garment_scene: bpy.types.Scene) -> None:
+    """Blender says that a frame begins, and for one that is cancelled says no end."""
+    garment_scene.frame_set(7)
+    for handler in (*bpy.app.handlers.render_pre, *bpy.app.handlers.render_cancel):
+        handler(garment_scene, None)
+    garment_scene.frame_set(1)
+    assert addon("picture.render_state").frame(garment_scene) == 7
+
+
 def test_cancel_then_the_next_picture(
     addon: Callable, garment_scene: bpy.types.Scene, backend: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
