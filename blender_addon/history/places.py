@@ -19,6 +19,7 @@ from bpy.props import PointerProperty, StringProperty
 from .. import compat
 from ..picture.files import blender_path
 from ..session import pump
+from ..session.state import STORING
 from . import index
 from .recorder import write_events
 
@@ -132,7 +133,7 @@ def _scenes_with_history() -> Iterator[tuple[bpy.types.Scene, Path]]:
 
 def _is_being_written() -> bool:
     job = pump.session().job
-    return job is not None and job.stage == "storing"
+    return job is not None and job.stage == STORING
 
 
 def _relative(place: Path, beside: Path) -> str:

@@ -28,7 +28,7 @@ from ..protocol import (
 )
 from . import events as ev
 from .meaning import event_of
-from .state import Phase, Session, advance, can_translate
+from .state import Phase, Session, advance, can_translate, is_bound
 from .work import Collecting, Ticket, Work
 
 CLIENT_NAME = "make_real extension"
@@ -81,6 +81,8 @@ class Conductor:
         self._patience_ends = 0.0
         self._start_ends = 0.0
         self._heard_pong: Pong | None = None
+        self._remote: Path | None = None
+        """Connection file of the backend elsewhere that is used, or shall be; None: the one on this machine."""
         self._served_by: tuple[Path | None, Connection | None] = (None, None)
         self._is_choice_new = False
 
@@ -115,7 +117,7 @@ class Conductor:
     def look(self) -> None:
         """See whether there is a backend to start, or to connect to elsewhere; leave one that is no longer chosen.
 
-        A job stays where it was sent: with one, this is done at its end.
+        A job stays where it was sent (`state.is_bound`): with one, this is done at its end.
         """
         self._is_choice_new = True
         self._follow_choice()
@@ -199,7 +201,7 @@ class Conductor:
         if self.session.phase not in (Phase.STARTING, Phase.LOST) or time.monotonic() < self._next_look:
             return
         if self.session.phase is Phase.STARTING and time.monotonic() > self._start_ends:
-            where = remote.address(launch.remote) if (launch := self._launch()).remote else "this machine"
+            where = remote.address(self._remote) if self._remote else "this machine"
             waited = f"{where}, {START_TIMEOUT_S:.0f} s"
             self.dispatch(ev.BackendFailed(MakeRealError(ErrorCode.BACKEND_START_TIMEOUT, waited)))
             return
@@ -215,13 +217,14 @@ class Conductor:
                 self._start_process()
 
     def _follow_choice(self) -> None:
-        if not self._is_choice_new or self.session.job is not None:
+        if not self._is_choice_new or is_bound(self.session):
             return
         self._is_choice_new = False
         launch = self._launch()
+        self._remote = launch.remote
         try:
             if self._client and self._served_by != _elsewhere(launch.remote):
-                self.dispatch(ev.StopClicked())
+                self.dispatch(ev.AnotherChosen())
         except MakeRealError as problem:
             self.dispatch(ev.BackendFailed(problem))
         try:
@@ -234,7 +237,7 @@ class Conductor:
 
     def _live_connection(self) -> Connection | None:
         try:
-            return _connection(self._launch().remote)
+            return _connection(self._remote)
         except MakeRealError as problem:
             self.dispatch(ev.BackendFailed(problem))
             return None
@@ -269,6 +272,8 @@ class Conductor:
     def _carry_out(self, effect: ev.Effect) -> None:
         match effect:
             case ev.FindBackend():
+                if self._client is None:
+                    self._remote = self._launch().remote
                 self._next_look = 0.0
                 self._patience_ends = time.monotonic() + OTHER_BACKEND_PATIENCE_S
                 self._start_ends = time.monotonic() + START_TIMEOUT_S
@@ -297,21 +302,20 @@ class Conductor:
                     self._client.let_go(job_id)
 
     def _start_process(self) -> None:
-        launch = self._launch()
-        if launch.remote is not None:
+        if self._remote is not None:
             problem = MakeRealError(
                 ErrorCode.BACKEND_NOT_FOUND, "no connection file was chosen for Another Machine"
             )
             self.dispatch(ev.BackendMissing(problem))
             return
         try:
-            self._process = BackendProcess(launch)
+            self._process = BackendProcess(self._launch())
         except MakeRealError as problem:
             missing = problem.code is ErrorCode.BACKEND_NOT_FOUND
             self.dispatch(ev.BackendMissing(problem) if missing else ev.BackendFailed(problem))
 
     def _open_client(self) -> None:
-        connection, kept = self._live_connection(), self._launch().remote
+        connection, kept = self._live_connection(), self._remote
         if connection is not None:
             self._client = Client(connection, CLIENT_NAME, find=partial(_connection, kept))
             self._served_by = (kept, kept and connection)

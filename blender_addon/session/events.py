@@ -21,6 +21,11 @@ class StopClicked:
 
 
 @dataclass(frozen=True)
+class AnotherChosen:
+    """The artist has chosen another backend than the one that is connected, or was."""
+
+
+@dataclass(frozen=True)
 class TranslateClicked:
     """A picture shall be translated; the render was saved, and is to be read."""
 
@@ -178,9 +183,9 @@ class Failed:
 
 
 Event = (
-    StartClicked | StopClicked | TranslateClicked | Collected | CancelClicked | BackendMissing | BackendFailed
-    | BackendGone | ConnectionSeen | Welcomed | ConnectionLost | JobQueued | JobProgressed | JobFinished
-    | StoringHeld | ResultStored | JobEnded | Rendered | Failed | BackendLooked | WorkerRests
+    StartClicked | StopClicked | AnotherChosen | TranslateClicked | Collected | CancelClicked | BackendMissing
+    | BackendFailed | BackendGone | ConnectionSeen | Welcomed | ConnectionLost | JobQueued | JobProgressed
+    | JobFinished | StoringHeld | ResultStored | JobEnded | Rendered | Failed | BackendLooked | WorkerRests
 )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from enum import StrEnum
 from ..protocol import ErrorCode, MakeRealError
 from .events import (
     Acknowledge,
+    AnotherChosen,
     BackendFailed,
     BackendGone,
     BackendLooked,
@@ -69,6 +70,8 @@ class Phase(StrEnum):
 
 OF_THE_RENDER = (ErrorCode.NO_RENDER, ErrorCode.NO_MASK_PASSES, ErrorCode.MASK_SIZE, ErrorCode.EMPTY_MASK)
 """Problems that the next render may have mended."""
+STORING = "storing"
+"""Stage of a job whose result is here and is being taken home."""
 CONNECTED = (Phase.LOADING, Phase.READY, Phase.BUSY)
 
 
@@ -134,6 +137,14 @@ def can_translate(state: Session) -> bool:
     return state.job is None
 
 
+def is_bound(state: Session) -> bool:
+    """Whether the job belongs to the backend that it was sent to, whichever the artist chooses meanwhile.
+
+    One that cannot be reached has no claim on it.
+    """
+    return state.job is not None and (state.phase in CONNECTED or state.job.stage == STORING)
+
+
 def advance(state: Session, event: Event) -> Outcome:
     """The next state, and what must be done. An event that makes no sense in a state changes nothing."""
     handler: Callable[[Session, Event], Outcome] = _HANDLERS[type(event)]
@@ -161,6 +172,21 @@ def _start_clicked(state: Session, event: StartClicked) -> Outcome:
 
 def _stop_clicked(state: Session, event: StopClicked) -> Outcome:
     return Session(), (*_forget(state), CloseClient(), StopBackend())
+
+
+def _another_chosen(state: Session, event: AnotherChosen) -> Outcome:
+    left = Session(problem=state.problem)
+    if state.job is None:
+        return left, (CloseClient(), StopBackend())
+    # The backend that it was sent to is out of reach: the next one gets it.
+    job = replace(_begun_again(state.job), sent=False)
+    if not job.collected:
+        return replace(left, job=job), (CloseClient(), StopBackend())
+    return replace(left, phase=Phase.STARTING, job=job), (CloseClient(), StopBackend(), FindBackend())
+
+
+def _begun_again(job: Job) -> Job:
+    return replace(job, stage="", step=0, steps=0, fraction=0.0, position=0)
 
 
 def _translate_clicked(state: Session, event: TranslateClicked) -> Outcome:
@@ -208,7 +234,7 @@ def _backend_gone(state: Session, event: BackendGone) -> Outcome:
         return _give_up(state, event.problem)
     if state.job and not state.job.cancelling and state.job.restarts == 0:
         # The client follows the backend's next start by itself, and takes up the job where it was.
-        job = replace(state.job, restarts=1, stage="", step=0, steps=0, fraction=0.0)
+        job = replace(_begun_again(state.job), restarts=1)
         return replace(state, phase=Phase.STARTING, device="", job=job), (FindBackend(),)
     return _give_up(state, MakeRealError(ErrorCode.BACKEND_LOST, event.problem.detail))
 
@@ -254,7 +280,7 @@ def _job_progressed(state: Session, event: JobProgressed) -> Outcome:
 def _job_finished(state: Session, event: JobFinished) -> Outcome:
     if not _is_current(state, event.job_id):
         return state, ()
-    job = replace(state.job, stage="storing", step=0, steps=0, fraction=1.0)
+    job = replace(state.job, stage=STORING, step=0, steps=0, fraction=1.0)
     return replace(state, job=job), (StoreResult(event.job_id),)
 
 
@@ -304,6 +330,7 @@ def _failed(state: Session, event: Failed) -> Outcome:
 _HANDLERS: dict[type, Callable] = {
     StartClicked: _start_clicked,
     StopClicked: _stop_clicked,
+    AnotherChosen: _another_chosen,
     TranslateClicked: _translate_clicked,
     Collected: _collected,
     CancelClicked: _cancel_clicked,

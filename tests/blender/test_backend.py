@@ -288,6 +288,87 @@ def test_another_backend_is_chosen_while_a_picture_is_made(
     assert translate_and_wait(addon).problem is None
 
 
+@pytest.fixture
+def elsewhere(addon: Callable, tmp_path: Path) -> Iterator[Callable[[str], subprocess.Popen]]:
+    """Call with a script's name: that scripted backend serves as if on another machine, and its file is kept."""
+    places, started = addon("backend.places"), []
+
+    def serve(script: str) -> subprocess.Popen:
+        folder = tmp_path / "elsewhere"
+        folder.mkdir()
+        environment = {
+            **os.environ,
+            "MAKE_REAL_RUNTIME_DIR": str(folder / "run"),
+            "MAKE_REAL_SCRIPT_DIR": str(folder),
+            "MAKE_REAL_SCRIPT": script,
+        }
+        program = Path(__file__).with_name("scripted_backend.py")
+        started.append(subprocess.Popen([sys.executable, str(program), "serve"], env=environment))
+        protocol, deadline = addon("protocol"), time.monotonic() + TIMEOUT_S
+        while (connection := protocol.read_connection(folder / "run" / "connection.json")) is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        protocol.write_connection(places.remote_connection_path(), connection)
+        return started[-1]
+
+    yield serve
+    places.remote_connection_path().unlink(missing_ok=True)
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_a_dead_backend_elsewhere_is_left_for_this_machine(
+    addon: Callable,
+    garment_scene: bpy.types.Scene,
+    chosen: bpy.types.AddonPreferences,
+    backend: Callable,
+    elsewhere: Callable,
+) -> None:
+    backend("invert")
+    other = elsewhere("steady")
+    chosen.location = "REMOTE"
+    assert bpy.ops.make_real.translate() == {"FINISHED"}
+    pump_until(addon, lambda session: session.job.step >= 1)
+    other.kill()
+    pump_until(addon, lambda session: session.phase == "lost")
+    chosen.location = "LOCAL"
+    assert addon("session.pump").run_until_idle(TIMEOUT_S).problem is None
+    assert garment_scene.make_real.result is not None
+
+
+def test_a_backend_that_dies_after_another_was_chosen(
+    addon: Callable,
+    garment_scene: bpy.types.Scene,
+    chosen: bpy.types.AddonPreferences,
+    backend: Callable,
+    elsewhere: Callable,
+) -> None:
+    backend("steady")
+    elsewhere("invert")
+    pump = addon("session.pump")
+    assert bpy.ops.make_real.translate() == {"FINISHED"}
+    pump_until(addon, lambda session: session.job.step >= 1)
+    chosen.location = "REMOTE"
+    os.kill(pump.conductor()._process.pid, signal.SIGKILL)
+    assert pump.run_until_idle(TIMEOUT_S).problem is None
+    assert garment_scene.make_real.result is not None
+    chosen.location = "LOCAL"
+
+
+def test_why_there_is_no_picture_is_said_after_another_backend_was_chosen(
+    addon: Callable, garment_scene: bpy.types.Scene, chosen: bpy.types.AddonPreferences, backend: Callable
+) -> None:
+    backend("fail")
+    assert bpy.ops.make_real.translate() == {"FINISHED"}
+    pump_until(addon, lambda session: session.job.step >= 1)
+    chosen.location = "REMOTE"
+    assert addon("session.pump").run_until_idle(TIMEOUT_S).problem.code == "out_of_memory"
+    pump_until(addon, lambda session: session.phase == "not_installed")
+    assert addon("session.pump").session().problem.code == "out_of_memory"
+    chosen.location = "LOCAL"
+
+
 def test_something_else_listens_where_the_backend_was(
     addon: Callable,
     garment_scene: bpy.types.Scene,

@@ -29,6 +29,7 @@ def state(phase: str, job=None, device: str = "cpu", problem=None):
 
 
 GIVEN_UP = [ev.ForgetJob, ev.CloseClient, ev.StopBackend]
+LEFT = [ev.CloseClient, ev.StopBackend]
 TABLE = [
     # before, event, phase after, job kept, effects
     (state("stopped"), ev.StartClicked(), "starting", False, [ev.FindBackend]),
@@ -77,6 +78,9 @@ TABLE = [
     (state("busy", SENT), ev.ResultStored("a"), "ready", False, [ev.Acknowledge, ev.ForgetJob]),
     (state("lost", SENT), ev.ResultStored("a"), "lost", False, [ev.Acknowledge, ev.ForgetJob]),
     (state("busy", SENT), ev.StopClicked(), "stopped", False, [ev.ForgetJob, ev.CloseClient, ev.StopBackend]),
+    (state("ready"), ev.AnotherChosen(), "stopped", False, LEFT),
+    (state("lost", SENT), ev.AnotherChosen(), "starting", True, [*LEFT, ev.FindBackend]),
+    (state("lost", READING), ev.AnotherChosen(), "stopped", True, LEFT),
     (state("ready"), ev.Failed(PROBLEM), "ready", False, []),
     (state("stopped"), ev.BackendLooked(False), "not_installed", False, []),
     (state("not_installed"), ev.BackendLooked(True), "stopped", False, []),
@@ -111,6 +115,19 @@ def test_problem_stays_until_the_next_click() -> None:
     assert clicked.problem is None
 
 
+def test_a_problem_outlives_the_backend_that_had_it() -> None:
+    failed, _ = session.advance(state("ready"), ev.Failed(PROBLEM))
+    left, _ = session.advance(failed, ev.AnotherChosen())
+    assert (left.phase, left.problem) == ("stopped", PROBLEM)
+
+
+def test_a_job_belongs_to_the_backend_that_it_was_sent_to() -> None:
+    storing = replace(SENT, stage="storing")
+    bound = [state("busy", SENT), state("lost", storing), state("loading", SENT)]
+    free = [state("ready"), state("lost", SENT), state("starting", UNSENT), state("stopped", READING)]
+    assert [session.is_bound(each) for each in (*bound, *free)] == [True] * 3 + [False] * 4
+
+
 def test_a_missing_render_is_no_problem_after_the_next_one() -> None:
     missing = protocol.MakeRealError(protocol.ErrorCode.NO_RENDER)
     failed, _ = session.advance(state("ready"), ev.Failed(missing))
@@ -123,6 +140,7 @@ def some_event(chooser: random.Random):
         [
             ev.StartClicked(),
             ev.StopClicked(),
+            ev.AnotherChosen(),
             ev.TranslateClicked(job_id, "label"),
             ev.Collected(job_id),
             ev.CancelClicked(),
