@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
+from .curve import LINK_TIMEOUT_MS
 from .errors import ErrorCode, MakeRealError
 from .events import Event, Finished
 from .limits import SLOWEST_BYTES_PER_S, Limits, check_planes
@@ -98,12 +99,9 @@ class Jobs:
 
     def patience_s(self) -> float:
         """Seconds for which the largest result that may be on its way can keep everything else from arriving."""
-        sizes = (
-            upload.arrays[PlaneName.IMAGE].nbytes
-            for upload in self._uploads.values()
-            if upload.phase in (Phase.WAITING, Phase.ASKED)
-        )
-        return max(sizes, default=0) / SLOWEST_BYTES_PER_S
+        sizes = (upload.arrays[PlaneName.IMAGE].nbytes for upload in self._uploads.values() if upload.is_due)
+        # What takes longer is never received: the link is dropped under it.
+        return min(max(sizes, default=0) / SLOWEST_BYTES_PER_S, LINK_TIMEOUT_MS / 1000)
 
     def _ask(self, upload: Upload) -> None:
         if upload.job_id in self._downloads:
@@ -148,7 +146,7 @@ class Jobs:
         elif status.state is JobState.UNKNOWN and upload.is_cancelled:
             self._end(Status(status.job_id, JobState.CANCELLED))
         elif status.state is JobState.UNKNOWN:
-            upload.phase = Phase.READY
+            upload.submit_again()
             upload.is_announced = False
         elif status.state in (JobState.DELIVERED, JobState.FAILED, JobState.CANCELLED):
             self._end(status)
@@ -161,11 +159,11 @@ class Jobs:
         if status.state is JobState.ACCEPTED:
             # Its planes got lost with the old link; the repeated Submit brings a new credit.
             if upload.phase is Phase.ASKED and not upload.is_cancelled:
-                upload.phase = Phase.READY
+                upload.submit_again()
             return
         if status.state is JobState.DONE and upload.phase is Phase.SUBMITTED:
             self.request(Query(upload.job_id))
-        upload.phase = Phase.WAITING
+        upload.await_result()
 
     def _end(self, event: Status | Error | Finished) -> None:
         """Forget a job, if the event is about one, and tell."""

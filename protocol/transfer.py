@@ -85,6 +85,8 @@ class Upload:
     heard_at: float = 0.0
     """Monotonic seconds when the supervisor last spoke of it."""
     is_cancelled: bool = False
+    is_due: bool = False
+    """Whether the supervisor may have every plane, so that the result may be on its way."""
     _index: int = field(default=0, init=False)
     _offset: int = field(default=0, init=False)
 
@@ -107,9 +109,17 @@ class Upload:
         )
         return Submit(self.job_id, self.request, tuple(specs), self.label)
 
+    def submit_again(self) -> None:
+        """The supervisor lacks planes."""
+        self.phase, self.is_due = Phase.READY, False
+
+    def await_result(self) -> None:
+        """The supervisor has every plane."""
+        self.phase, self.is_due = Phase.WAITING, True
+
     def rewind(self) -> None:
         """Send from the first chunk on."""
-        self.phase = Phase.SENDING
+        self.phase, self.is_due = Phase.SENDING, False
         self._index = self._offset = 0
 
     def chunk(self, max_bytes: int) -> tuple[Planes, memoryview]:
@@ -123,7 +133,7 @@ class Upload:
         if self._offset == len(self._buffers[self._index]):
             self._index, self._offset = self._index + 1, 0
         if self._index == len(self._buffers):
-            self.phase = Phase.WAITING
+            self.await_result()
 
 
 class Download:
