@@ -112,6 +112,11 @@ class Journal:
         marks = ", ".join("?" * len(states))
         return list(self._select(f"WHERE state IN ({marks}) ORDER BY sequence", states))
 
+    def unreadable(self) -> set[str]:
+        """Ids of the jobs whose rows wait for the release that wrote them."""
+        with _disk_errors():
+            return {job_id for (job_id,) in self._database.execute("SELECT job_id FROM unreadable")}
+
     def next_queued(self) -> Job | None:
         """The job to run next."""
         return next(self._select("WHERE state = ? ORDER BY sequence LIMIT 1", (JobState.QUEUED,)), None)

@@ -76,7 +76,7 @@ class Ledger:
             else:
                 self.change(job, Event.LOST, detail="the backend ended while it ran")
         queued = self.journal.in_state(JobState.QUEUED)
-        self.spool.discard_all_but({job.job_id for job in queued})
+        self.spool.discard_all_but({job.job_id for job in queued} | self.journal.unreadable())
         self._forget_old()
         log.info("%d jobs to run, %d to deliver", len(queued), len(self.journal.in_state(JobState.DONE)))
 

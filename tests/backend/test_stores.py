@@ -278,6 +278,19 @@ def test_ended_jobs_are_forgotten_after_a_day_and_untaken_results_after_a_month(
     stores.journal.close()
 
 
+def test_the_planes_of_a_row_that_cannot_be_read_wait_with_it(tmp_path: Path) -> None:
+    journal, spool = journal_in(tmp_path), Spool(tmp_path / "spool")
+    journal.save(JOB)
+    journal.close()
+    spool.write(JOB.job_id, {PlaneName.IMAGE: IMAGE})
+    spool.write("b" * 32, {PlaneName.IMAGE: IMAGE})
+    edit_row(tmp_path, JOB.job_id, """request = '{"steps": -1}'""")
+    stores = Stores(journal_in(tmp_path), spool, Results(tmp_path / "results"))
+    Ledger(stores, lambda _: None).recover()
+    assert [entry.name for entry in spool.folder.iterdir()] == [JOB.job_id]
+    stores.journal.close()
+
+
 def test_a_change_that_cannot_be_journaled_has_not_happened(tmp_path: Path) -> None:
     stores = Stores(journal_in(tmp_path), Spool(tmp_path / "spool"), Results(tmp_path / "results"))
     told: list[Job] = []
