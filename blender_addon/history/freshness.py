@@ -79,7 +79,8 @@ def _compare(name: str, frame: int) -> Iterator[None]:
     scene = bpy.data.scenes.get(name)
     known = _known(scene, frame) if scene else None
     if known is not None and fingerprint.differ(looks, known.looks):
-        write_events(places.folder(scene), index.rendered(known.scene, frame, looks))
+        changed = (index.rendered(name, frame, looks) for name in known.scenes)
+        write_events(places.folder(scene), *changed)
         compositor.withdraw(scene, frame)
         shelf.refresh(scene)
 
@@ -88,26 +89,22 @@ class _Known(NamedTuple):
     """A render that the history knows.
 
     Args:
-        scene: The scene's name then.
-        looks: Its fingerprint.
+        scenes: The scene's names so far under which it does; it may have been renamed, or appended.
+        looks: The newest fingerprint.
     """
 
-    scene: str
+    scenes: tuple[str, ...]
     looks: str
 
 
 def _known(scene: bpy.types.Scene, frame: int) -> _Known | None:
-    """The newest render of a frame that the history knows; under its old name, of a scene that was renamed or
-    appended."""
-    renders = index.read(places.folder(scene)).renders
-    if (scene.name, frame) in renders:
-        return _Known(scene.name, renders[scene.name, frame][1])
-    earlier = [
-        (when, _Known(name, looks))
-        for (name, at), (when, looks) in renders.items()
-        if at == frame and not _is_of_another_scene(name, scene)
-    ]
-    return max(earlier)[1] if earlier else None
+    """What the history knows of a frame."""
+    found = {
+        name: told
+        for (name, at), told in index.read(places.folder(scene)).renders.items()
+        if at == frame and (name == scene.name or not _is_of_another_scene(name, scene))
+    }
+    return _Known(tuple(found), max(found.values())[1]) if found else None
 
 
 def _is_of_another_scene(name: str, scene: bpy.types.Scene) -> bool:

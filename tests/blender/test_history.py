@@ -262,6 +262,24 @@ def test_a_scene_that_was_renamed_still_notices_its_renders(
     assert content.is_out_of_date(content.entries[1])
 
 
+def test_every_name_that_a_scene_had_notices_its_renders(
+    addon: Callable, saved: bpy.types.Scene, backend: Callable
+) -> None:
+    backend("invert")
+    translate_and_wait(addon)
+    saved.name = "Autumn"
+    # Blender 4 knows a render by its scene's name.
+    bpy.ops.render.render()
+    translate_and_wait(addon)
+    content = history(addon, saved)
+    assert [entry.scene for entry in content.entries.values()] == ["Scene", "Autumn"]
+    bpy.data.objects[LEFT].location.x -= 0.2
+    bpy.ops.render.render()
+    addon("history.freshness").compare_renders()
+    content = history(addon, saved)
+    assert all(content.is_out_of_date(entry) for entry in content.entries.values())
+
+
 def test_undo(addon: Callable, saved: bpy.types.Scene, backend: Callable) -> None:
     backend("invert")
     bpy.ops.ed.undo_push(message="before")
